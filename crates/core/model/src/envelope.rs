@@ -1,0 +1,77 @@
+//! The envelope: the one thing an approver sees, signs for and approves. Everything an approval binds is inside.
+//!
+//! Any byte changed gives another digest, and approvals count only toward the digest they were given for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AccessRequestId, Digest, NotCanonical, PrincipalKind, PrincipalName, Quorum, ResourceName, Scope, SessionId, Timestamp, Ttl, Words,
+};
+
+/// What is approved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Format version: 1.
+    pub v: u32,
+    /// Name of the gateway that will enforce it.
+    pub gateway: String,
+    pub access_request: AccessRequestId,
+    /// 32 random hexadecimal digits: two askings never have one digest.
+    pub nonce: String,
+    pub requester: PrincipalName,
+    pub requester_kind: PrincipalKind,
+    pub resource: ResourceName,
+    pub scope: Scope,
+    /// How long the grant lasts once it starts.
+    pub duration: Ttl,
+    /// Earliest start; `None` starts when approved.
+    pub starts_at: Option<Timestamp>,
+    pub asked_at: Timestamp,
+    /// Undecided at this moment, the access request expires.
+    pub pending_until: Timestamp,
+    /// What the requester said and how they were signed in. Their words, not facts.
+    pub asked: Asked,
+    /// Where it came from, with the bounds that gives.
+    pub origin: Origin,
+    /// Hash of the policy that answered.
+    pub policy: Digest,
+    /// Who must approve, as that policy answered. `None` if nobody needs to.
+    pub quorum: Option<Quorum>,
+    /// Counts changes to people and groups: says which roster the quorum was worked out against.
+    pub roster_epoch: u64,
+}
+
+/// The record of the asking, frozen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    pub reason: Words,
+    pub ticket: Option<Words>,
+    /// Address the asking came from.
+    pub source: String,
+    /// How the requester signed in: `password`, `token`, `door`.
+    pub sign_in: String,
+    /// Seconds since that sign-in.
+    pub sign_in_age_seconds: u64,
+}
+
+/// How an access request came to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "origin", rename_all = "snake_case")]
+pub enum Origin {
+    /// Asked through CLI, API or page.
+    Asked,
+    /// A statement held in an open session: the approval is for that session and, inside one, that transaction.
+    Held { session: SessionId, in_transaction: bool },
+    /// Asks that a grant last longer.
+    Extension { of: crate::GrantId },
+}
+
+impl Envelope {
+    /// Digest of the canonical envelope.
+    ///
+    /// # Errors
+    /// [`NotCanonical`] never for values made here.
+    pub fn digest(&self) -> Result<Digest, NotCanonical> {
+        Digest::of(self)
+    }
+}

@@ -1,0 +1,29 @@
+//! The vocabulary: ids, principals, resources, actions, envelopes, decisions, permits and time.
+//!
+//! Values here are valid because nothing else can be made. No clock, no chance, no I/O.
+
+mod action;
+mod decision;
+mod digest;
+mod envelope;
+mod id;
+mod operation;
+mod permit;
+mod principal;
+mod quorum;
+mod resource;
+pub mod text;
+mod time;
+
+pub use action::{Action, Change, Narrowing, Parameter, Scope, SqlAction};
+pub use decision::{Audit, Decision, Obligations, Outcome, Reason, Record};
+pub use digest::{Digest, InvalidDigest, NotCanonical, canonical};
+pub use envelope::{Asked, Envelope, Origin};
+pub use id::{AccessRequestId, GrantId, GroupName, InvalidId, PrincipalName, ResourceName, SessionId, SignInId};
+pub use operation::{Operation, OperationSet, UnknownOperation};
+pub use permit::{MintingKey, Permit};
+pub use principal::{Principal, PrincipalKind};
+pub use quorum::{Bar, Counted, Quorum};
+pub use resource::{Credentials, InvalidSecretRef, Postgres, Resource, ResourceKind, SecretRef, Sensitivity, UpstreamTls};
+pub use text::{UnfitText, Words};
+pub use time::{InvalidTimestamp, InvalidTtl, Timestamp, Ttl};

@@ -1,0 +1,45 @@
+//! Who acts. What a principal may do is not here: it is policy's answer, never a role in code.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{GroupName, PrincipalName, Timestamp};
+
+/// What sort of actor a principal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrincipalKind {
+    /// A human. Only people approve.
+    Person,
+    /// A program with a token of its own. Never approves.
+    Workload,
+}
+
+/// A person or workload as the directory knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    pub name: PrincipalName,
+    pub kind: PrincipalKind,
+    /// How people write the name.
+    pub display_name: String,
+    pub created_at: Timestamp,
+    /// Disabled principals ask nothing, approve nothing and hold nothing.
+    pub disabled: bool,
+    /// Groups, each with when the membership began.
+    pub groups: BTreeMap<GroupName, Timestamp>,
+}
+
+impl Principal {
+    /// True if a member of `group` now.
+    #[must_use]
+    pub fn is_in(&self, group: &GroupName) -> bool {
+        self.groups.contains_key(group)
+    }
+
+    /// The groups this principal already was in at `moment`: who joins after an asking does not count for it.
+    #[must_use]
+    pub fn groups_since_before(&self, moment: Timestamp) -> Vec<GroupName> {
+        self.groups.iter().filter(|(_, since)| **since <= moment).map(|(group, _)| group.clone()).collect()
+    }
+}
