@@ -1,0 +1,150 @@
+//! People, workloads and groups, as events made them. Every change counts the roster epoch up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use safeconduct_model::{GroupName, Principal, PrincipalKind, PrincipalName, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::access::Actor;
+
+/// Everybody the gateway knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directory {
+    principals: BTreeMap<PrincipalName, Principal>,
+    /// Counts changes.
+    pub epoch: u64,
+}
+
+/// What happens to the directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum DirectoryEvent {
+    PersonCreated {
+        name: PrincipalName,
+        display_name: String,
+        at: Timestamp,
+        by: Actor,
+    },
+    WorkloadCreated {
+        name: PrincipalName,
+        display_name: String,
+        at: Timestamp,
+        by: Actor,
+    },
+    PrincipalDisabled {
+        name: PrincipalName,
+        at: Timestamp,
+        by: Actor,
+    },
+    PrincipalEnabled {
+        name: PrincipalName,
+        at: Timestamp,
+        by: Actor,
+    },
+    MemberAdded {
+        group: GroupName,
+        name: PrincipalName,
+        at: Timestamp,
+        by: Actor,
+    },
+    MemberRemoved {
+        group: GroupName,
+        name: PrincipalName,
+        at: Timestamp,
+        by: Actor,
+    },
+    /// A one-time code was made with which the principal chooses a new secret; the old one stops working.
+    SecretReset {
+        name: PrincipalName,
+        at: Timestamp,
+        by: Actor,
+    },
+}
+
+impl DirectoryEvent {
+    /// The event's name in the ledger.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::PersonCreated { .. } => "person_created",
+            Self::WorkloadCreated { .. } => "workload_created",
+            Self::PrincipalDisabled { .. } => "principal_disabled",
+            Self::PrincipalEnabled { .. } => "principal_enabled",
+            Self::MemberAdded { .. } => "member_added",
+            Self::MemberRemoved { .. } => "member_removed",
+            Self::SecretReset { .. } => "secret_reset",
+        }
+    }
+}
+
+/// The group whose members may administer the gateway.
+pub const ADMINISTRATORS: &str = "administrators";
+
+impl Directory {
+    /// The principal of this name.
+    #[must_use]
+    pub fn find(&self, name: &PrincipalName) -> Option<&Principal> {
+        self.principals.get(name)
+    }
+
+    /// Everybody, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Principal> {
+        self.principals.values()
+    }
+
+    /// Every group with its members, by name.
+    #[must_use]
+    pub fn groups(&self) -> BTreeMap<GroupName, BTreeSet<PrincipalName>> {
+        let mut groups: BTreeMap<GroupName, BTreeSet<PrincipalName>> = BTreeMap::new();
+        for principal in self.principals.values() {
+            for group in principal.groups.keys() {
+                groups.entry(group.clone()).or_default().insert(principal.name.clone());
+            }
+        }
+        groups
+    }
+
+    /// Enabled people in the group of administrators, other than `except`.
+    #[must_use]
+    pub fn administrators_other_than(&self, except: Option<&PrincipalName>) -> usize {
+        self.iter()
+            .filter(|p| p.kind == PrincipalKind::Person && !p.disabled && Some(&p.name) != except)
+            .filter(|p| p.groups.keys().any(|g| g.as_str() == ADMINISTRATORS))
+            .count()
+    }
+
+    /// Applies one event. Cannot fail.
+    pub fn evolve(&mut self, event: &DirectoryEvent) {
+        self.epoch += 1;
+        match event {
+            DirectoryEvent::PersonCreated { name, display_name, at, .. } => self.create(name, PrincipalKind::Person, display_name, *at),
+            DirectoryEvent::WorkloadCreated { name, display_name, at, .. } => self.create(name, PrincipalKind::Workload, display_name, *at),
+            DirectoryEvent::PrincipalDisabled { name, .. } => self.change(name, |p| p.disabled = true),
+            DirectoryEvent::PrincipalEnabled { name, .. } => self.change(name, |p| p.disabled = false),
+            DirectoryEvent::MemberAdded { group, name, at, .. } => self.change(name, |p| {
+                p.groups.entry(group.clone()).or_insert(*at);
+            }),
+            DirectoryEvent::MemberRemoved { group, name, .. } => self.change(name, |p| {
+                p.groups.remove(group);
+            }),
+            DirectoryEvent::SecretReset { .. } => {}
+        }
+    }
+
+    fn create(&mut self, name: &PrincipalName, kind: PrincipalKind, display_name: &str, at: Timestamp) {
+        self.principals.entry(name.clone()).or_insert_with(|| Principal {
+            name: name.clone(),
+            kind,
+            display_name: display_name.to_owned(),
+            created_at: at,
+            disabled: false,
+            groups: BTreeMap::new(),
+        });
+    }
+
+    fn change(&mut self, name: &PrincipalName, change: impl FnOnce(&mut Principal)) {
+        if let Some(principal) = self.principals.get_mut(name) {
+            change(principal);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Sessions, sign-ins, policy and the node: events that are recorded and little else.
+
+use safeconduct_model::{Digest, GrantId, PrincipalName, ResourceName, SessionId, SignInId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::access::Actor;
+
+/// A proxied connection, live or ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    pub id: SessionId,
+    pub principal: PrincipalName,
+    pub resource: ResourceName,
+    pub database: String,
+    pub source: String,
+    pub opened_at: Timestamp,
+    pub grants: Vec<GrantId>,
+    pub chunks: Vec<Chunk>,
+    pub closed: Option<(Timestamp, String)>,
+    pub statements: u64,
+    pub version: u64,
+}
+
+/// A sealed part of a recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    pub number: u64,
+    pub digest: Digest,
+    pub size_bytes: u64,
+    pub records: u64,
+    /// True if it was sealed after a crash: its tail may be missing.
+    pub recovered: bool,
+}
+
+/// What happens to a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum SessionEvent {
+    Opened {
+        principal: PrincipalName,
+        resource: ResourceName,
+        database: String,
+        source: String,
+        grants: Vec<GrantId>,
+        at: Timestamp,
+    },
+    /// An action was refused; the statement is in the recording.
+    ActionRefused {
+        why: String,
+        at: Timestamp,
+    },
+    ChunkSealed {
+        chunk: Chunk,
+        at: Timestamp,
+    },
+    /// The recording of this session was lost or cut by a crash.
+    RecordingLost {
+        why: String,
+        at: Timestamp,
+    },
+    Closed {
+        why: String,
+        statements: u64,
+        at: Timestamp,
+    },
+}
+
+impl SessionEvent {
+    /// The event's name in the ledger.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Opened { .. } => "session_opened",
+            Self::ActionRefused { .. } => "action_refused",
+            Self::ChunkSealed { .. } => "chunk_sealed",
+            Self::RecordingLost { .. } => "recording_lost",
+            Self::Closed { .. } => "session_closed",
+        }
+    }
+}
+
+/// Applies one event. Cannot fail.
+#[must_use]
+pub fn evolve(session: Option<Session>, id: &SessionId, event: &SessionEvent) -> Option<Session> {
+    let Some(mut session) = session else {
+        return match event {
+            SessionEvent::Opened { principal, resource, database, source, grants, at } => Some(Session {
+                id: id.clone(),
+                principal: principal.clone(),
+                resource: resource.clone(),
+                database: database.clone(),
+                source: source.clone(),
+                opened_at: *at,
+                grants: grants.clone(),
+                chunks: Vec::new(),
+                closed: None,
+                statements: 0,
+                version: 1,
+            }),
+            _ => None,
+        };
+    };
+    session.version += 1;
+    match event {
+        SessionEvent::Opened { .. } | SessionEvent::ActionRefused { .. } | SessionEvent::RecordingLost { .. } => {}
+        SessionEvent::ChunkSealed { chunk, .. } => session.chunks.push(chunk.clone()),
+        SessionEvent::Closed { why, statements, at } => {
+            session.statements = *statements;
+            session.closed = Some((*at, why.clone()));
+        }
+    }
+    Some(session)
+}
+
+/// Sign-ins, kept in one stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum SignInEvent {
+    SignedIn {
+        sign_in: SignInId,
+        name: PrincipalName,
+        method: String,
+        source: String,
+        at: Timestamp,
+    },
+    SignedOut {
+        sign_in: SignInId,
+        name: PrincipalName,
+        by: Actor,
+        at: Timestamp,
+    },
+    /// A failed attempt. The name is kept only if such a principal exists.
+    SignInFailed {
+        name: Option<PrincipalName>,
+        source: String,
+        at: Timestamp,
+    },
+}
+
+impl SignInEvent {
+    /// The event's name in the ledger.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::SignedIn { .. } => "signed_in",
+            Self::SignedOut { .. } => "signed_out",
+            Self::SignInFailed { .. } => "sign_in_failed",
+        }
+    }
+}
+
+/// Activations of policy bundles, in one stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum PolicyEvent {
+    /// `standing_privilege` says why somebody could do this alone, if somebody could.
+    BundleApplied { hash: Digest, by: Actor, standing_privilege: Option<String>, at: Timestamp },
+}
+
+impl PolicyEvent {
+    /// The event's name in the ledger.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::BundleApplied { .. } => "bundle_applied",
+        }
+    }
+}
+
+/// What happens to the node itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum NodeEvent {
+    Started {
+        version: String,
+        gateway: String,
+        at: Timestamp,
+    },
+    Stopped {
+        at: Timestamp,
+    },
+    /// The node did not stop in order: statements of at most the last second before may be missing from recordings.
+    CrashFound {
+        last_seen: Timestamp,
+        at: Timestamp,
+    },
+    /// The wall clock is behind the store's high-water mark: no grant is live until an administrator confirms.
+    ClockBehind {
+        seconds: u64,
+        at: Timestamp,
+    },
+    ClockConfirmed {
+        by: Actor,
+        at: Timestamp,
+    },
+}
+
+impl NodeEvent {
+    /// The event's name in the ledger.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "node_started",
+            Self::Stopped { .. } => "node_stopped",
+            Self::CrashFound { .. } => "crash_found",
+            Self::ClockBehind { .. } => "clock_behind",
+            Self::ClockConfirmed { .. } => "clock_confirmed",
+        }
+    }
+}
