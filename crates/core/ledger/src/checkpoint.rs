@@ -94,7 +94,7 @@ pub struct SignedCheckpoint {
 /// Why a checkpoint is not to be believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
-    #[error("not a checkpoint: {0}")]
+    #[error("not a note that we believe")]
     Note(#[source] NoteError),
     #[error("a checkpoint has three lines: origin, size, root")]
     Malformed,
@@ -109,7 +109,7 @@ pub enum NotExtended {
     OtherOrigin,
     #[error("the log had {older} entries and has {newer} only")]
     Smaller { older: u64, newer: u64 },
-    #[error("the history is another one: {0}")]
+    #[error("the history is another one")]
     Proof(#[source] ProofError),
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Decides the exact bytes of an entry. Refuses to read bytes that it would not write itself, so that one entry has one leaf,
 //! and to write characters into `stream` or `type` that could carry a person's words into the tree.
-use crate::canonical::{CanonicalError, MAX_INTEGER};
+use crate::canonical::MAX_INTEGER;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -40,7 +40,7 @@ impl Entry {
     /// [`EntryError::Field`] if a field breaks a rule of the format.
     pub fn to_leaf(&self) -> Result<Vec<u8>, EntryError> {
         self.check()?;
-        let leaf = serde_json_canonicalizer::to_vec(&Wire::from(self)).map_err(|cause| EntryError::Json(CanonicalError::Json(cause)))?;
+        let leaf = serde_json_canonicalizer::to_vec(&Wire::from(self)).map_err(EntryError::Json)?;
         if leaf.len() > MAX_LEAF_BYTES { Err(EntryError::TooLarge(leaf.len())) } else { Ok(leaf) }
     }
 
@@ -52,7 +52,7 @@ impl Entry {
         if leaf.len() > MAX_LEAF_BYTES {
             return Err(EntryError::TooLarge(leaf.len()));
         }
-        let wire: Wire = serde_json::from_slice(leaf).map_err(|cause| EntryError::Json(CanonicalError::Json(cause)))?;
+        let wire: Wire = serde_json::from_slice(leaf).map_err(EntryError::Json)?;
         if wire.entry != ENTRY_FORMAT {
             return Err(EntryError::UnknownFormat(wire.entry));
         }
@@ -81,8 +81,8 @@ impl Entry {
 /// Why bytes are not an entry, or an entry has no bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryError {
-    #[error("not an entry: {0}")]
-    Json(#[source] CanonicalError),
+    #[error("not the JSON of an entry")]
+    Json(#[source] serde_json::Error),
     #[error("entry format {0}; this program knows {ENTRY_FORMAT} only")]
     UnknownFormat(u64),
     #[error("`{0}` breaks the rules of the format")]
