@@ -59,7 +59,8 @@ pub fn frontier<R: HashReader + ?Sized>(reader: &R, size: u64) -> Result<Frontie
         edge.push(node(reader, level, start >> level)?);
         start += 1 << level;
     }
-    Ok(Frontier::restore(size, edge).unwrap_or_default())
+    let count = edge.len();
+    Frontier::restore(size, edge).map_err(|_| ComputeError::Missing { level: 0, first: 0, count })
 }
 
 /// Proves that entry `index` is in the tree of the first `size` entries: the siblings from the leaf up.

@@ -1,6 +1,7 @@
 //! The example at the top of `docs/specs/ledger.md` is what this crate writes.
 //!
 //! Decides nothing; keeps the page true.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 mod common;
 
 use common::{ORIGIN, keys, signer};

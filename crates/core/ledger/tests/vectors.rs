@@ -1,6 +1,7 @@
 //! The public test vectors: RFC 8785, RFC 6962 proofs, and a whole C2SP log made by another implementation.
 //!
 //! Decides nothing; shows that we read what others write and refuse what they refuse.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use safeconduct_ledger::tile::{decode_bundle, decode_hashes, encode_bundle, tiles_for};
