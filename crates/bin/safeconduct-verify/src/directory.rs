@@ -47,7 +47,8 @@ impl Directory {
             // A name that is not UTF-8 is no path of the layout.
             let Ok(name) = entry.file_name().into_string() else { continue };
             let path = format!("{folder}/{name}");
-            if entry.path().is_dir() {
+            // Not following links, lest one that leads upwards be followed for ever.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 reach = reach.max(self.reach(&path)?);
             } else if let Some(bundle) = TilePath::parse(&path).filter(|path| path.kind() == TileKind::Entries) {
                 reach = reach.max(bundle.first() + u64::from(bundle.width()));
