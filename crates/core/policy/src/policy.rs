@@ -1,0 +1,130 @@
+//! Policy: a bundle's policies, parsed, validated and ready to be asked. What is not certain to be understood is refused here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use cedar_policy::{ActionConstraint, Authorizer, Effect, EntityUid, PolicyId, PolicySet, ResourceConstraint, Schema};
+use jiff::tz::TimeZoneDatabase;
+use safeconduct_model::{Digest, Obligations, Operation, Resource};
+
+use crate::restrict::ApprovalUse;
+
+/// The published schema: everything a policy can know.
+pub const SCHEMA: &str = include_str!("schema.cedarschema");
+/// The policies every bundle comes with.
+pub const BUILT_IN: &str = include_str!("built_in.cedar");
+
+/// Policies ready to be asked.
+#[derive(Debug)]
+pub struct Policy {
+    pub(crate) rules: BTreeMap<String, Arc<Rule>>,
+    /// The scopes of all rules as permits without conditions: asking it gives the rules that speak about a question.
+    pub(crate) scopes: PolicySet,
+    pub(crate) schema: Schema,
+    pub(crate) authorizer: Authorizer,
+    pub(crate) zones: TimeZoneDatabase,
+    pub(crate) hash: Digest,
+}
+
+/// One policy of a bundle, or a built-in one.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    /// Its `@id`.
+    pub id: String,
+    /// Path inside the bundle; `built-in` for built-in ones.
+    pub file: String,
+    /// Byte of the file at which it starts, and the same as line and column.
+    pub start: usize,
+    pub line: usize,
+    pub column: usize,
+    pub text: String,
+    pub cedar: cedar_policy::Policy,
+    pub obligations: Obligations,
+    pub approvals: ApprovalUse,
+    /// True if its resource scope names the gateway: only then it speaks about administration.
+    pub about_gateway: bool,
+    pub built_in: bool,
+    pub clauses: Vec<Clause>,
+}
+
+/// One `when` or `unless` with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Clause {
+    pub text: String,
+    pub line: usize,
+    pub column: usize,
+}
+
+impl Policy {
+    /// Hash of the bundle this policy came from.
+    #[must_use]
+    pub const fn hash(&self) -> Digest {
+        self.hash
+    }
+
+    /// The rules whose scope matches the request, by id.
+    pub(crate) fn matching(&self, request: &cedar_policy::Request, entities: &cedar_policy::Entities) -> Vec<Arc<Rule>> {
+        let response = self.authorizer.is_authorized(request, &self.scopes, entities);
+        let ids: BTreeSet<&str> = response.diagnostics().reason().map(AsRef::as_ref).collect();
+        ids.into_iter().filter_map(|id| self.rules.get(id).cloned()).collect()
+    }
+}
+
+impl Rule {
+    pub(crate) fn is_permit(&self) -> bool {
+        self.cedar.effect() == Effect::Permit
+    }
+
+    /// True if its action scope names this action itself, not through a group of actions.
+    pub(crate) fn names_action(&self, action: &str) -> bool {
+        let named = |uid: &EntityUid| uid.id().unescaped() == action;
+        match self.cedar.action_constraint() {
+            ActionConstraint::Any => false,
+            ActionConstraint::Eq(uid) => named(&uid),
+            ActionConstraint::In(uids) => uids.iter().any(named),
+        }
+    }
+
+    /// True unless the scope rules out this operation on this resource; the principal is not looked at.
+    pub(crate) fn may_speak_of(&self, resource: &Resource, operation: Operation) -> bool {
+        let group = if operation.is_administration() { "administration" } else { "access" };
+        let gateway = operation.is_administration();
+        let fits =
+            |uid: &EntityUid| uid.id().unescaped() == resource.name.as_str() && (uid.type_name().to_string() == "Gateway") == gateway;
+        let speaks_of = match self.cedar.resource_constraint() {
+            ResourceConstraint::Any => true,
+            ResourceConstraint::In(uid) | ResourceConstraint::Eq(uid) | ResourceConstraint::IsIn(_, uid) => fits(&uid),
+            ResourceConstraint::Is(kind) => (kind.to_string() == "Gateway") == gateway,
+        };
+        let any_action = matches!(self.cedar.action_constraint(), ActionConstraint::Any);
+        speaks_of && (!gateway || self.about_gateway) && (any_action || self.names_action(operation.name()) || self.names_action(group))
+    }
+
+    /// `policies/orders.cedar:12`
+    pub(crate) fn place(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
+}
+
+/// True if the resource scope names the gateway.
+pub(crate) fn names_gateway(policy: &cedar_policy::Policy) -> bool {
+    let of_gateway = |uid: &EntityUid| uid.type_name().to_string() == "Gateway";
+    match policy.resource_constraint() {
+        ResourceConstraint::Any => false,
+        ResourceConstraint::In(uid) | ResourceConstraint::Eq(uid) => of_gateway(&uid),
+        ResourceConstraint::Is(kind) => kind.to_string() == "Gateway",
+        ResourceConstraint::IsIn(kind, uid) => kind.to_string() == "Gateway" || of_gateway(&uid),
+    }
+}
+
+/// A set of these rules' policies. `None` if two have one id, which parsing rules out.
+pub(crate) fn set_of<'r>(rules: impl IntoIterator<Item = &'r Arc<Rule>>) -> Option<PolicySet> {
+    PolicySet::from_policies(rules.into_iter().map(|rule| rule.cedar.clone())).ok()
+}
+
+/// The id as text.
+pub(crate) fn id_text(id: &PolicyId) -> String {
+    AsRef::<str>::as_ref(id).to_owned()
+}
