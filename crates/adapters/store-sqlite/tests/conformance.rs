@@ -1,0 +1,16 @@
+//! The SQLite store passes the suite that every store passes.
+
+use std::sync::Arc;
+
+use safeconduct_store_sqlite::SqliteStore;
+use safeconduct_testkit::{TestEntropy, conformance};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sqlite_store_conforms() {
+    conformance::store_conformance(async || {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("store.db"), Arc::new(TestEntropy::seeded(1))).unwrap();
+        conformance::Fresh::store(store, directory)
+    })
+    .await;
+}
