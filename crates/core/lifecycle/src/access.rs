@@ -87,7 +87,7 @@ impl AccessState {
         !matches!(self, Self::Pending | Self::Scheduled { .. } | Self::Ready { .. } | Self::Active { .. } | Self::Claimed { .. })
     }
 
-    /// True if it once was a grant.
+    /// True if it once was a grant, or ended as one: revoking may also have met an access request that was still waiting.
     #[must_use]
     pub const fn was_granted(&self) -> bool {
         !matches!(self, Self::Pending | Self::Refused { .. } | Self::Denied { .. } | Self::Withdrawn { .. } | Self::Lapsed { .. })
@@ -348,6 +348,43 @@ impl Access {
     }
 }
 
+/// True if `event` can follow this state. `decide` makes no other events; a stored one that does not fit is without effect.
+fn fits(access: &Access, event: &AccessEvent) -> bool {
+    use AccessState as S;
+    match (event, &access.state) {
+        (AccessEvent::Approved { approval }, S::Pending) => {
+            approval.digest == access.digest
+                && approval.approver != access.envelope.requester
+                && access.approvals.iter().all(|a| a.approver != approval.approver)
+        }
+        (
+            AccessEvent::RefusedByPolicy { .. }
+            | AccessEvent::ApprovalLapsed { .. }
+            | AccessEvent::Denied { .. }
+            | AccessEvent::Withdrawn { .. }
+            | AccessEvent::Lapsed { .. }
+            | AccessEvent::ApprovalsVoided { .. }
+            | AccessEvent::Granted { .. },
+            S::Pending,
+        )
+        | (AccessEvent::Activated { .. }, S::Scheduled { .. })
+        | (AccessEvent::Claimed { .. }, S::Ready { .. })
+        | (AccessEvent::Settled { .. }, S::Claimed { .. })
+        | (AccessEvent::Rejudged { .. } | AccessEvent::Revoked { .. }, S::Pending)
+        | (
+            AccessEvent::Rejudged { .. }
+            | AccessEvent::Revoked { .. }
+            | AccessEvent::Released { .. }
+            | AccessEvent::Expired { .. }
+            | AccessEvent::Applied { .. },
+            S::Scheduled { .. } | S::Ready { .. } | S::Active { .. },
+        ) => true,
+        (AccessEvent::Extended { until, .. }, S::Active { until: old, .. }) => until > old,
+        (AccessEvent::Ended { .. }, state) => state.is_final() && !access.ended,
+        _ => false,
+    }
+}
+
 /// Applies one event. Cannot fail: an event that does not fit its state changes nothing but the version.
 #[must_use]
 pub fn evolve(access: Option<Access>, event: &AccessEvent) -> Option<Access> {
@@ -366,6 +403,10 @@ pub fn evolve(access: Option<Access>, event: &AccessEvent) -> Option<Access> {
         };
     };
     access.version += 1;
+    // INVARIANT: no final state is ever left, whatever the record holds.
+    if !fits(&access, event) {
+        return Some(access);
+    }
     match event {
         AccessEvent::Submitted { .. } => {}
         AccessEvent::RefusedByPolicy { at, decision } => {
@@ -403,6 +444,8 @@ pub fn evolve(access: Option<Access>, event: &AccessEvent) -> Option<Access> {
         AccessEvent::Applied { at } => access.state = AccessState::Applied { at: *at },
         AccessEvent::Released { at, .. } => access.state = AccessState::Released { at: *at },
         AccessEvent::Revoked { at, by, reason } => {
+            // What was never granted leaves nothing to take back.
+            access.ended = access.state == AccessState::Pending;
             access.state = AccessState::Revoked { at: *at, by: by.clone(), reason: reason.clone() };
         }
         AccessEvent::Expired { at } => access.state = AccessState::Expired { at: *at },

@@ -123,7 +123,8 @@ pub fn tally(access: &Access, by: Option<&Reviewer>, others: &[Reviewer]) -> Vec
             groups: approval.groups.iter().filter(|g| r.groups.contains(g)).cloned().collect(),
         })
     };
-    let mut counted: Vec<Counted> = access.approvals.iter().filter_map(still).collect();
+    let shown = |approval: &&Approval| approval.digest == access.digest;
+    let mut counted: Vec<Counted> = access.approvals.iter().filter(shown).filter_map(still).collect();
     if let Some(by) = by.filter(|by| !counted.iter().any(|c| c.approver == by.name)) {
         counted.push(Counted { approver: by.name.clone(), groups: by.groups.iter().cloned().collect() });
     }
@@ -163,6 +164,7 @@ pub fn decide(access: Option<&Access>, command: Command, now: Timestamp) -> Resu
             _ => Err(wrong(access)),
         },
         Command::Apply => match (&access.state, &access.envelope.origin) {
+            _ if is_due(access, now) => Err(Refused::TooLate),
             (AccessState::Ready { .. } | AccessState::Scheduled { .. } | AccessState::Active { .. }, Origin::Extension { .. }) => {
                 Ok(vec![AccessEvent::Applied { at: now }])
             }
@@ -173,7 +175,7 @@ pub fn decide(access: Option<&Access>, command: Command, now: Timestamp) -> Resu
                 return Err(Refused::NotHolder);
             }
             match access.state {
-                AccessState::Active { until, .. } if now >= until => Err(Refused::TooLate),
+                _ if is_due(access, now) => Err(Refused::TooLate),
                 AccessState::Active { .. } | AccessState::Scheduled { .. } | AccessState::Ready { .. } => {
                     Ok(vec![AccessEvent::Released { at: now, by }])
                 }
@@ -184,6 +186,7 @@ pub fn decide(access: Option<&Access>, command: Command, now: Timestamp) -> Resu
         Command::Revoke { by, reason } => revoke(access, by, reason, now),
         Command::Claim { judgement } => match access.state {
             AccessState::Ready { use_by } if now >= use_by => Err(Refused::TooLate),
+            AccessState::Ready { .. } if access.envelope.starts_at.is_some_and(|starts_at| now < starts_at) => Err(Refused::TooEarly),
             AccessState::Ready { .. } if judgement.outcome != Outcome::Allow => Err(Refused::DeniedByPolicy),
             AccessState::Ready { .. } => Ok(vec![AccessEvent::Claimed { at: now }]),
             AccessState::Claimed { .. } => Err(Refused::Running),
@@ -216,7 +219,8 @@ fn submit(envelope: Envelope, decision: Decision, now: Timestamp) -> Vec<AccessE
 /// The clock of a grant starts here, once.
 fn grant(envelope: &Envelope, decision: Decision, now: Timestamp) -> Vec<AccessEvent> {
     let start = match (envelope.scope.is_exact(), envelope.starts_at) {
-        (true, _) => Start::Once { use_by: now.after(envelope.duration) },
+        // An exact action has its whole duration to be run in, counted from the earliest moment it may run.
+        (true, starts_at) => Start::Once { use_by: starts_at.map_or(now, |at| at.max(now)).after(envelope.duration) },
         (false, Some(starts_at)) if starts_at > now => Start::At { starts_at },
         (false, _) => Start::Now,
     };
@@ -241,7 +245,8 @@ fn approve(
     // The rules about the person come first: who may not approve learns nothing about the rest.
     check_reviewer(&access.envelope, by)?;
     pending(access, now)?;
-    if digest != access.digest {
+    // The digest is worked out from the envelope again: what is approved is what will be enforced.
+    if digest != access.digest || access.envelope.digest() != Ok(digest) {
         return Err(Refused::DigestMismatch);
     }
     if access.approvals.iter().any(|a| a.approver == by.name) {
@@ -257,8 +262,9 @@ fn approve(
     events.push(AccessEvent::Approved {
         approval: Approval { approver: by.name.clone(), groups: by.groups.iter().cloned().collect(), at: now, digest, comment, evidence },
     });
-    // Both must agree: the quorum that was shown is met, and policy allows with exactly these approvals.
-    let met = access.quorum().is_some_and(|quorum| quorum.is_met_by(&counted));
+    // All must agree: the quorum that was shown is met, policy's latest one is, and policy allows with exactly these approvals.
+    let shown = access.envelope.quorum.as_ref().is_none_or(|quorum| quorum.is_met_by(&counted));
+    let met = shown && access.quorum().is_some_and(|quorum| quorum.is_met_by(&counted));
     match judgement.outcome {
         Outcome::Allow if met => events.extend(grant(&access.envelope, judgement, now)),
         Outcome::Deny => events.push(AccessEvent::RefusedByPolicy { at: now, decision: judgement }),
@@ -279,12 +285,23 @@ fn deny(access: &Access, by: &Reviewer, comment: Words, evidence: Evidence, now:
     }
 }
 
+/// True if time has ended the present state, whether or not a tick has said so.
+fn is_due(access: &Access, now: Timestamp) -> bool {
+    match access.state {
+        AccessState::Pending => now >= access.envelope.pending_until,
+        AccessState::Active { until, .. } => now >= until,
+        AccessState::Ready { use_by } => now >= use_by,
+        // The deadline counts from the promised start: a gateway that was down does not lengthen the right.
+        AccessState::Scheduled { starts_at } => now >= starts_at.after(access.envelope.duration),
+        _ => false,
+    }
+}
+
 fn tick(access: &Access, now: Timestamp) -> Vec<AccessEvent> {
     match access.state {
-        AccessState::Pending if now >= access.envelope.pending_until => vec![AccessEvent::Lapsed { at: now }],
-        AccessState::Active { until, .. } if now >= until => vec![AccessEvent::Expired { at: now }],
-        AccessState::Ready { use_by } if now >= use_by => vec![AccessEvent::Expired { at: now }],
-        _ => vec![],
+        _ if !is_due(access, now) => vec![],
+        AccessState::Pending => vec![AccessEvent::Lapsed { at: now }],
+        _ => vec![AccessEvent::Expired { at: now }],
     }
 }
 
@@ -293,11 +310,10 @@ fn activate(access: &Access, judgement: Decision, now: Timestamp) -> Result<Vec<
     if now < starts_at {
         return Err(Refused::TooEarly);
     }
-    // The deadline counts from the promised start: a gateway that was down does not lengthen the right.
-    let until = starts_at.after(access.envelope.duration);
-    if now >= until {
+    if is_due(access, now) {
         return Ok(vec![AccessEvent::Expired { at: now }]);
     }
+    let until = starts_at.after(access.envelope.duration);
     match judgement.outcome {
         Outcome::Allow => Ok(vec![AccessEvent::Activated { at: now, until }]),
         Outcome::Deny | Outcome::NeedApproval { .. } => Ok(vec![AccessEvent::Revoked {
@@ -310,7 +326,8 @@ fn activate(access: &Access, judgement: Decision, now: Timestamp) -> Result<Vec<
 
 fn revoke(access: &Access, by: Actor, reason: String, now: Timestamp) -> Result<Vec<AccessEvent>, Refused> {
     match access.state {
-        AccessState::Active { until, .. } if now >= until => Err(Refused::TooLate),
+        // An end on time is never rewritten as an end by someone's act.
+        _ if is_due(access, now) => Err(Refused::TooLate),
         AccessState::Pending | AccessState::Active { .. } | AccessState::Scheduled { .. } | AccessState::Ready { .. } => {
             Ok(vec![AccessEvent::Revoked { at: now, by, reason }])
         }
@@ -320,6 +337,13 @@ fn revoke(access: &Access, by: Actor, reason: String, now: Timestamp) -> Result<
 }
 
 fn rejudge(access: &Access, judgement: Decision, without_approvals: Decision, reissued: Envelope, now: Timestamp) -> Vec<AccessEvent> {
+    // A changed policy neither saves nor blames what time has ended already.
+    if is_due(access, now) {
+        return tick(access, now);
+    }
+    // Issuing anew changes what policy answered and nothing that was asked.
+    let Envelope { nonce, policy, quorum, roster_epoch, .. } = reissued;
+    let reissued = Envelope { nonce, policy, quorum, roster_epoch, ..access.envelope.clone() };
     match (&access.state, &judgement.outcome) {
         (AccessState::Pending, _) => match (&without_approvals.outcome, &access.decision.outcome) {
             (Outcome::Deny, _) => vec![AccessEvent::RefusedByPolicy { at: now, decision: without_approvals }],
