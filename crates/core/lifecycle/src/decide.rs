@@ -148,10 +148,10 @@ pub fn decide(access: Option<&Access>, command: Command, now: Timestamp) -> Resu
         Command::Deny { by, comment, evidence } => deny(access, &by, comment, evidence, now),
         Command::Withdraw { by, why } => {
             pending(access, now)?;
-            if let Actor::Principal { name } = &by {
-                if *name != access.envelope.requester {
-                    return Err(Refused::NotHolder);
-                }
+            if let Actor::Principal { name } = &by
+                && *name != access.envelope.requester
+            {
+                return Err(Refused::NotHolder);
             }
             Ok(vec![AccessEvent::Withdrawn { at: now, by, why }])
         }

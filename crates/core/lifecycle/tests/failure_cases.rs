@@ -1,4 +1,5 @@
 //! Named cases: what must never happen to an access request or its grant, one test each. The id is the failure case's.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -373,7 +374,8 @@ fn f23_f56_only_people_of_standing_approve() {
 
 #[test]
 fn f24_an_approver_who_lost_the_right_before_the_quorum_does_not_count() {
-    let losses: [(&str, fn(Reviewer) -> Option<Reviewer>); 4] = [
+    type Lose = fn(Reviewer) -> Option<Reviewer>;
+    let losses: [(&str, Lose); 4] = [
         ("disabled", |bob| Some(Reviewer { disabled: true, ..bob })),
         ("no longer allowed by policy", |bob| Some(Reviewer { may_approve: false, ..bob })),
         ("out of the group", |bob| Some(Reviewer { groups: vec![], ..bob })),

@@ -40,10 +40,31 @@ impl Digest {
 
 /// Canonical JSON of a value: RFC 8785.
 ///
+/// RFC 8785 writes every number as a double. An integer that a double can't hold would share its text, and so its
+/// digest, with its neighbours: such a value has no canonical form here.
+///
 /// # Errors
-/// [`NotCanonical`] if the value does not serialize to JSON.
+/// [`NotCanonical`] if the value does not serialize to JSON, or holds an integer beyond 2^53 - 1 either way.
 pub fn canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, NotCanonical> {
-    serde_json_canonicalizer::to_vec(value).map_err(|_| NotCanonical)
+    let value = serde_json::to_value(value).map_err(|_| NotCanonical)?;
+    if !has_exact_integers(&value) {
+        return Err(NotCanonical);
+    }
+    serde_json_canonicalizer::to_vec(&value).map_err(|_| NotCanonical)
+}
+
+fn has_exact_integers(value: &serde_json::Value) -> bool {
+    const LARGEST: u64 = (1 << 53) - 1;
+    match value {
+        serde_json::Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => number <= LARGEST,
+            (None, Some(number)) => number.unsigned_abs() <= LARGEST,
+            (None, None) => true,
+        },
+        serde_json::Value::Array(items) => items.iter().all(has_exact_integers),
+        serde_json::Value::Object(members) => members.values().all(has_exact_integers),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::String(_) => true,
+    }
 }
 
 /// A value without canonical JSON.

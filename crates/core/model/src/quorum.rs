@@ -1,6 +1,9 @@
 //! Quorum: who must approve before policy allows. Counts distinct people; one person fills at most one named group.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,15 +57,10 @@ impl Quorum {
         Self { any_of }
     }
 
-    /// How many more people the nearest bar needs, given these approvals.
+    /// How many more people the nearest bar needs, given these approvals and that the right ones come.
     #[must_use]
     pub fn missing(&self, approvals: &[Counted]) -> u32 {
-        let have = u32::try_from(distinct(approvals).len()).unwrap_or(u32::MAX);
-        self.any_of
-            .iter()
-            .map(|bar| if bar.is_met_by(approvals) { 0 } else { bar.count.saturating_sub(have).max(1) })
-            .min()
-            .unwrap_or(u32::MAX)
+        self.any_of.iter().map(|bar| bar.missing(approvals)).min().unwrap_or(u32::MAX)
     }
 }
 
@@ -70,10 +68,15 @@ impl Bar {
     /// True if these approvals fill this bar.
     #[must_use]
     pub fn is_met_by(&self, approvals: &[Counted]) -> bool {
+        self.missing(approvals) == 0
+    }
+
+    /// How many more people it needs: for the head count, or for the named groups that nobody fills yet.
+    fn missing(&self, approvals: &[Counted]) -> u32 {
         let people = distinct(approvals);
-        let wanted: Vec<&GroupName> = self.groups.iter().collect();
-        let needed = usize::try_from(self.count).unwrap_or(usize::MAX);
-        people.len() >= needed && can_fill(&wanted, &people, &mut BTreeSet::new())
+        let heads = u32::try_from(people.len()).unwrap_or(u32::MAX);
+        let open = self.groups.len().saturating_sub(filled(&self.groups, &people));
+        self.count.saturating_sub(heads).max(u32::try_from(open).unwrap_or(u32::MAX))
     }
 
     fn is_weaker_than(&self, other: &Self) -> bool {
@@ -83,24 +86,41 @@ impl Bar {
 
 /// One entry per person; the groups of repeated approvals are joined, the head count is not.
 fn distinct(approvals: &[Counted]) -> Vec<(PrincipalName, BTreeSet<GroupName>)> {
-    let mut people: std::collections::BTreeMap<PrincipalName, BTreeSet<GroupName>> = std::collections::BTreeMap::new();
+    let mut people: BTreeMap<PrincipalName, BTreeSet<GroupName>> = BTreeMap::new();
     for approval in approvals {
         people.entry(approval.approver.clone()).or_default().extend(approval.groups.iter().cloned());
     }
     people.into_iter().collect()
 }
 
-/// Assigns a different person to each wanted group, by trying all ways: policy names at most six groups.
-fn can_fill(wanted: &[&GroupName], people: &[(PrincipalName, BTreeSet<GroupName>)], taken: &mut BTreeSet<usize>) -> bool {
-    let Some((group, rest)) = wanted.split_first() else { return true };
-    people.iter().enumerate().any(|(place, (_, groups))| {
-        if !groups.contains(*group) || !taken.insert(place) {
-            return false;
+/// How many of the wanted groups can be filled, each by a different person: a largest matching, by augmenting paths,
+/// so that hundreds of people in the same groups take no time.
+fn filled(wanted: &BTreeSet<GroupName>, people: &[(PrincipalName, BTreeSet<GroupName>)]) -> usize {
+    let mut fills: BTreeMap<usize, &GroupName> = BTreeMap::new();
+    wanted.iter().filter(|group| fill(group, people, &mut fills, &mut BTreeSet::new())).count()
+}
+
+/// Finds somebody for `group`, moving others to another group they can fill if need be.
+fn fill<'a>(
+    group: &'a GroupName,
+    people: &[(PrincipalName, BTreeSet<GroupName>)],
+    fills: &mut BTreeMap<usize, &'a GroupName>,
+    asked: &mut BTreeSet<usize>,
+) -> bool {
+    for (place, (_, groups)) in people.iter().enumerate() {
+        if !groups.contains(group) || !asked.insert(place) {
+            continue;
         }
-        let filled = can_fill(rest, people, taken);
-        taken.remove(&place);
-        filled
-    })
+        let free = match fills.get(&place).copied() {
+            None => true,
+            Some(other) => fill(other, people, fills, asked),
+        };
+        if free {
+            fills.insert(place, group);
+            return true;
+        }
+    }
+    false
 }
 
 impl fmt::Display for Quorum {

@@ -40,6 +40,7 @@ impl Sensitivity {
 
 /// What sort of thing it is, with what its door needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a handful of resources, each behind an `Arc`")]
 pub enum ResourceKind {
     Postgres(Postgres),
     /// The gateway itself: people, groups, workloads and policy.

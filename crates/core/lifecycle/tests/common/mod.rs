@@ -1,5 +1,6 @@
 //! Builders for lifecycle tests: people, envelopes, decisions and a hand-moved clock. Decides nothing.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use safeconduct_lifecycle::{Access, AccessEvent, Actor, Command, Evidence, Refused, Reviewer, decide, replay};
 use safeconduct_model::{
