@@ -1,0 +1,761 @@
+//! The client's side of the gate: every message is decided, or is harmless by itself.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use safeconduct_model::{Operation, OperationSet, Parameter, Permit};
+use safeconduct_sql::facts::{Facts, StatementFacts, StatementKind};
+
+use super::{
+    Copy, Gate, Holding,
+    ask::{Ask, Charge, CloseReason, Intent, Judge, NotExact, Output, Record, Reference, Resolution, Verdict},
+    names::{MAX_NAME_BYTES, Meaning},
+    statements::{Effect, Expect, ExpectQuery, Named, Portal, Prepared, Progress},
+};
+use crate::postgres::{
+    frame::Piece,
+    messages::{self, Bind, FrontendMessage, Report, Target, TransactionStatus},
+    parameter,
+};
+
+/// A text the server's parser refuses in any state, and the name under which it is refused in the extended protocol.
+const REFUSED_TEXT: &str = "safeconduct: refused";
+const REFUSED_NAME: &str = "safeconduct refused";
+
+/// Most bytes kept for messages whose answers are outstanding.
+const MAX_OUTSTANDING_BYTES: usize = 16 << 20;
+
+/// Settings without influence on what a statement means or how it answers.
+const WITHOUT_MEANING: [&str; 12] = [
+    "application_name",
+    "client_min_messages",
+    "extra_float_digits",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "lc_messages",
+    "lock_timeout",
+    "log_duration",
+    "seed",
+    "statement_timeout",
+    "synchronize_seqscans",
+    "transaction_timeout",
+];
+
+/// What becomes of a client's message.
+enum Step {
+    Forward,
+    /// Forward, then ask the server to answer at once.
+    ForwardAndFlush,
+    Drop,
+    Replace(Bytes),
+    /// Outstanding answers decide: try again when there are none.
+    Wait,
+    Hold(Box<Ask>),
+    Last(CloseReason),
+    Broken(String),
+    Uncovered,
+}
+
+/// A refusal on its way to becoming a step.
+struct Refusal {
+    report: Report,
+    simple: bool,
+    text: Arc<str>,
+    parameters: Vec<Parameter>,
+    operations: OperationSet,
+}
+
+/// What a text's EXECUTE and FETCH name.
+#[derive(Default)]
+struct Referred {
+    references: Vec<Reference>,
+    targets: Vec<Named>,
+    operations: OperationSet,
+    unsettled: bool,
+}
+
+impl Gate {
+    pub(super) fn take_client(&mut self, buffer: &mut BytesMut, judge: &mut dyn Judge, out: &mut Vec<Output>) {
+        if !self.take_held(buffer, judge, out) {
+            return;
+        }
+        let mut pass = 0;
+        while !self.closed && !self.is_stalled() {
+            let piece = match self.client.next(buffer.get(pass..).unwrap_or_default()) {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(error) => return self.client_broke(error, out),
+            };
+            let (tag, len, step) = match piece {
+                Piece::Part { tag, len, opens, .. } => {
+                    if opens {
+                        // A piece that began to pass passes whole, whatever the server answers meanwhile; the server ignores stray data.
+                        self.copy_piece = self.copy == Copy::In;
+                    }
+                    (tag, len, if self.copy_piece { Step::Forward } else { Step::Drop })
+                }
+                Piece::Whole { tag, len } => {
+                    let body = buffer.get(pass + 5..pass + len).unwrap_or_default();
+                    (tag, len, self.message(tag, body, None, judge, out))
+                }
+            };
+            match step {
+                Step::Forward => pass += len,
+                Step::ForwardAndFlush => {
+                    pass += len;
+                    flush(buffer, &mut pass, out);
+                    out.push(Output::ToServer(messages::flush()));
+                }
+                Step::Drop => {
+                    flush(buffer, &mut pass, out);
+                    drop(buffer.split_to(len));
+                }
+                Step::Replace(bytes) => {
+                    flush(buffer, &mut pass, out);
+                    drop(buffer.split_to(len));
+                    out.push(Output::ToServer(bytes));
+                }
+                Step::Wait if self.outstanding.is_empty() => self.client_broke("a message that can't be decided", out),
+                Step::Wait => {
+                    flush(buffer, &mut pass, out);
+                    out.push(Output::ToServer(messages::flush()));
+                    self.draining = true;
+                }
+                Step::Hold(ask) => {
+                    flush(buffer, &mut pass, out);
+                    self.holding = Some(Holding { tag, raw: buffer.split_to(len).freeze(), resolution: None });
+                    out.push(Output::Hold(ask));
+                }
+                Step::Last(reason) => {
+                    pass += len;
+                    flush(buffer, &mut pass, out);
+                    self.close(reason, None, out);
+                }
+                Step::Broken(what) => self.client_broke(what, out),
+                Step::Uncovered => self.uncovered(out),
+            }
+        }
+        if !self.closed {
+            flush(buffer, &mut pass, out);
+        }
+    }
+
+    /// Takes the held message up again once it is decided. False while it is not.
+    fn take_held(&mut self, buffer: &BytesMut, judge: &mut dyn Judge, out: &mut Vec<Output>) -> bool {
+        let Some(holding) = &mut self.holding else { return true };
+        if self.closed {
+            return false;
+        }
+        let Some(resolution) = holding.resolution.take() else {
+            if terminates(buffer) {
+                self.close(CloseReason::ClientTerminated, None, out);
+            }
+            return false;
+        };
+        let Some(Holding { tag, raw, .. }) = self.holding.take() else { return true };
+        let body = raw.slice(5..);
+        match self.message(tag, &body, Some(resolution), judge, out) {
+            Step::Forward => out.push(Output::ToServer(raw)),
+            Step::ForwardAndFlush => out.extend([raw, messages::flush()].map(Output::ToServer)),
+            Step::Replace(bytes) => out.push(Output::ToServer(bytes)),
+            Step::Uncovered => self.uncovered(out),
+            // The server was quiet when the hold began and nothing was forwarded since.
+            Step::Drop | Step::Wait | Step::Hold(_) | Step::Last(_) | Step::Broken(_) => self.client_broke("a held message changed", out),
+        }
+        true
+    }
+
+    fn uncovered(&mut self, out: &mut Vec<Output>) {
+        let report = Report::new("42501", "a grant used in this transaction has ended")
+            .detail("The transaction is rolled back and the session ends.");
+        self.close(CloseReason::Uncovered, Some(&report), out);
+    }
+
+    fn is_stalled(&mut self) -> bool {
+        if self.draining {
+            self.draining = !self.outstanding.is_empty();
+        }
+        self.draining || self.holding.is_some() || self.copy == Copy::Waiting
+    }
+
+    fn message(&mut self, tag: u8, body: &[u8], given: Option<Resolution>, judge: &mut dyn Judge, out: &mut Vec<Output>) -> Step {
+        let Ok(message) = FrontendMessage::parse(tag, body) else { return Step::Broken("malformed message".to_owned()) };
+        if matches!(message, FrontendMessage::Terminate) {
+            return Step::Last(CloseReason::ClientTerminated);
+        }
+        if self.copy == Copy::In {
+            return match message {
+                FrontendMessage::CopyDone | FrontendMessage::CopyFail => {
+                    self.copy = Copy::Waiting;
+                    Step::ForwardAndFlush
+                }
+                // The server ignores both while it copies.
+                FrontendMessage::Sync | FrontendMessage::Flush => Step::Drop,
+                _ => Step::Broken("only copy data may be sent during COPY".to_owned()),
+            };
+        }
+        if self.skipping && !matches!(message, FrontendMessage::Sync) {
+            return Step::Drop;
+        }
+        if self.outstanding.len() >= self.config.max_outstanding || self.outstanding_bytes > MAX_OUTSTANDING_BYTES {
+            return Step::Wait;
+        }
+        match message {
+            FrontendMessage::Query { text } => self.query(text, given, judge, out),
+            FrontendMessage::Parse { name, text, type_oids } => self.parse(name, text, type_oids, judge, out),
+            FrontendMessage::Bind(bind) => self.bind(&bind, given, judge, out),
+            FrontendMessage::Describe { target, name } => self.describe(target, name),
+            FrontendMessage::Execute { portal, .. } => self.execute(portal, judge, out),
+            FrontendMessage::Close { target, name } => self.close_name(target, name),
+            FrontendMessage::FunctionCall => {
+                let report =
+                    Report::new("42501", "function calls of the fast-path protocol are not allowed").hint("Call the function in a SELECT.");
+                self.refuse(Refusal::bare(report, true), out)
+            }
+            FrontendMessage::Sync => self.sync(judge),
+            FrontendMessage::Flush => Step::Forward,
+            FrontendMessage::CopyDone | FrontendMessage::CopyFail => Step::Drop,
+            FrontendMessage::Terminate => Step::Last(CloseReason::ClientTerminated),
+            FrontendMessage::Password { .. } => Step::Broken("a password was sent to an open session".to_owned()),
+        }
+    }
+
+    fn query(&mut self, text: &[u8], given: Option<Resolution>, judge: &mut dyn Judge, out: &mut Vec<Output>) -> Step {
+        let Ok(text) = std::str::from_utf8(text) else { return self.refuse(Refusal::bare(not_utf8(), true), out) };
+        let text: Arc<str> = text.into();
+        let facts = judge.facts(&text);
+        let referred = self.refer(&text, &facts);
+        if referred.unsettled {
+            return Step::Wait;
+        }
+        let ask = self.ask(Arc::clone(&text), Arc::clone(&facts), &referred, Vec::new(), false);
+        let permit = match self.decide(&ask, given, judge) {
+            Ok(permit) => permit,
+            Err(Some(report)) => return self.refuse(Refusal::of(ask, report, true), out),
+            Err(None) => return self.hold(ask, true, out),
+        };
+        if !self.charges.is_empty() && !judge.still_covered(&self.charges) {
+            return Step::Uncovered;
+        }
+        let charge = self.begin(&permit, ask, out);
+        let statement = charge.statement;
+        self.order += 1;
+        let order = self.order;
+        let effects = effects(&text, &facts, &charge);
+        self.send_effects(&effects);
+        self.prepared.sent(b"", None);
+        self.portals.sent(b"", None);
+        self.prepared.end_segment();
+        self.portals.end_segment();
+        self.ran(statement, &facts.operations, &facts.statements);
+        let ends_transaction = effects.iter().any(|(_, effect)| matches!(effect, Effect::EndTransaction { .. }));
+        let count = facts.unparsable.is_none().then_some(facts.statements.len());
+        if facts.statements.iter().any(|statement| statement.kind == StatementKind::CopyFromStdin) {
+            self.copy = Copy::Waiting;
+        }
+        self.push(Expect::Query(Box::new(ExpectQuery {
+            statement,
+            count,
+            done: 0,
+            tag: String::new(),
+            rows: None,
+            failed: None,
+            effects,
+            order,
+            ends_transaction,
+        })));
+        self.segment_ran = false;
+        Step::Forward
+    }
+
+    fn parse(&mut self, name: &[u8], text: &[u8], type_oids: Vec<u32>, judge: &mut dyn Judge, out: &mut Vec<Output>) -> Step {
+        if let Some(report) = unfit_name(name) {
+            return self.refuse(Refusal::bare(report, false), out);
+        }
+        let Ok(text) = std::str::from_utf8(text) else { return self.refuse(Refusal::bare(not_utf8(), false), out) };
+        let text: Arc<str> = text.into();
+        let facts = judge.facts(&text);
+        if let Some(why) = &facts.unparsable {
+            // Only someone who may run anything may even prepare what is not understood. The permit is let go: nothing runs here.
+            let ask = self.ask(Arc::clone(&text), Arc::clone(&facts), &Referred::default(), Vec::new(), false);
+            let permitted = matches!(judge.judge(&Ask { not_exact: Some(NotExact::Unparsable), ..ask.clone() }), Verdict::Permit(_));
+            if !permitted {
+                let report = Report::new("42501", "this statement can't be understood, so it can't be prepared")
+                    .detail(why.clone())
+                    .hint("Send it as a simple query if it is to be approved as it is.");
+                return self.refuse(Refusal::of(ask, report, false), out);
+            }
+        }
+        let too_many = self.prepared.len() >= self.config.max_names && !name.is_empty();
+        if too_many || self.prepared_bytes + text.len() > self.config.max_text_bytes {
+            let report = Report::new("54000", "too many prepared statements in this session").hint("Close some, or use fewer names.");
+            return self.refuse(Refusal::bare(report, false), out);
+        }
+        self.order += 1;
+        let prepared = Arc::new(Prepared::new(text, facts, type_oids));
+        self.prepared.sent(name, Some((Arc::clone(&prepared), self.order)));
+        self.push(Expect::Parse { name: name.into(), prepared, order: self.order });
+        Step::Forward
+    }
+
+    fn bind(&mut self, bind: &Bind<'_>, given: Option<Resolution>, judge: &mut dyn Judge, out: &mut Vec<Output>) -> Step {
+        if let Some(report) = unfit_name(bind.portal).or_else(|| unfit_name(bind.statement)) {
+            return self.refuse(Refusal::bare(report, false), out);
+        }
+        let (prepared, uncertain) = match self.prepared.meaning(bind.statement) {
+            Meaning::Is(prepared) => (prepared, false),
+            Meaning::Uncertain(prepared) => (prepared, true),
+            Meaning::Unsettled => return Step::Wait,
+            Meaning::Nothing => {
+                let name = String::from_utf8_lossy(bind.statement);
+                let report = Report::new("26000", format!("prepared statement \"{name}\" does not exist"));
+                return self.refuse(Refusal::bare(report, false), out);
+            }
+        };
+        if !bind.portal.is_empty() && self.portals.len() >= self.config.max_names {
+            let report = Report::new("54000", "too many portals in this session").hint("Close some, or use fewer names.");
+            return self.refuse(Refusal::bare(report, false), out);
+        }
+        let referred = self.refer(&prepared.text, &prepared.facts);
+        if referred.unsettled {
+            return Step::Wait;
+        }
+        let parameters = bind.parameters.iter().enumerate();
+        let parameters = parameters.map(|(place, (binary, value))| parameter::record(prepared.type_oid(place), *binary, *value)).collect();
+        let ask = self.ask(Arc::clone(&prepared.text), Arc::clone(&prepared.facts), &referred, parameters, uncertain);
+        let permit = match self.decide(&ask, given, judge) {
+            Ok(permit) => permit,
+            Err(Some(report)) => return self.refuse(Refusal::of(ask, report, false), out),
+            Err(None) => return self.hold(ask, false, out),
+        };
+        let charge = self.begin(&permit, ask, out);
+        self.order += 1;
+        let portal = Arc::new(Portal {
+            statement: charge.statement,
+            operations: charge.operations.clone(),
+            charge,
+            prepared,
+            targets: referred.targets,
+            cursor: false,
+            hold: false,
+        });
+        if portal.operations.contains(Operation::Unknown) {
+            self.taint();
+        }
+        self.portals.sent(bind.portal, Some((Arc::clone(&portal), self.order)));
+        self.push(Expect::Bind { name: bind.portal.into(), portal, order: self.order });
+        Step::Forward
+    }
+
+    fn describe(&mut self, target: Target, name: &[u8]) -> Step {
+        let statement = match (target, self.prepared.meaning(name)) {
+            (Target::Statement, Meaning::Is(prepared) | Meaning::Uncertain(prepared)) => Some(prepared),
+            _ => None,
+        };
+        self.push(Expect::Describe { statement });
+        Step::Forward
+    }
+
+    fn execute(&mut self, name: &[u8], judge: &mut dyn Judge, out: &mut Vec<Output>) -> Step {
+        let refuse = |gate: &mut Self, report, out: &mut _| gate.refuse(Refusal::bare(report, false), out);
+        let portal = match self.portals.meaning(name) {
+            Meaning::Is(portal) | Meaning::Uncertain(portal) => portal,
+            Meaning::Unsettled => return Step::Wait,
+            Meaning::Nothing => {
+                let report = Report::new("34000", format!("portal \"{}\" does not exist", String::from_utf8_lossy(name)));
+                return refuse(self, report, out);
+            }
+        };
+        if portal.cursor {
+            let report = Report::new("0A000", "a cursor can't be executed").hint("Use FETCH.");
+            return refuse(self, report, out);
+        }
+        let referred = self.refer(&portal.prepared.text, &portal.prepared.facts);
+        if referred.unsettled {
+            return Step::Wait;
+        }
+        let same = referred.targets.len() == portal.targets.len() && referred.targets.iter().zip(&portal.targets).all(|(a, b)| a.same(b));
+        if !portal.targets.is_empty() && !same {
+            return refuse(self, Report::new("42501", "what this statement refers to changed after it was bound"), out);
+        }
+        if !judge.still_covered(std::slice::from_ref(&portal.charge)) {
+            return refuse(self, Report::new("42501", "the grant under which this statement was bound has ended"), out);
+        }
+        let facts = Arc::clone(&portal.prepared.facts);
+        let ends_transaction = facts.statements.iter().any(|statement| Effect::of_transaction(&statement.kind).is_some());
+        if ends_transaction && !self.charges.is_empty() && !judge.still_covered(&self.charges) {
+            return Step::Uncovered;
+        }
+        self.order += 1;
+        let effects = effects(&portal.prepared.text, &facts, &portal.charge);
+        self.send_effects(&effects);
+        self.ran(portal.statement, &portal.operations, &facts.statements);
+        self.segment_ran = true;
+        let copies = facts.statements.iter().any(|statement| statement.kind == StatementKind::CopyFromStdin);
+        self.push(Expect::Execute { portal, effects, order: self.order });
+        if copies {
+            // The server answers at once whether it copies; until then nobody can say what a Sync would mean.
+            self.copy = Copy::Waiting;
+            return Step::ForwardAndFlush;
+        }
+        Step::Forward
+    }
+
+    fn close_name(&mut self, target: Target, name: &[u8]) -> Step {
+        match target {
+            Target::Statement => self.prepared.sent(name, None),
+            Target::Portal => self.portals.sent(name, None),
+        }
+        self.push(Expect::Close { target, name: name.into() });
+        Step::Forward
+    }
+
+    fn sync(&mut self, judge: &mut dyn Judge) -> Step {
+        // Outside a transaction block Sync commits.
+        if !self.charges.is_empty() && !judge.still_covered(&self.charges) {
+            return Step::Uncovered;
+        }
+        self.skipping = false;
+        self.segment_ran = false;
+        self.prepared.end_segment();
+        self.portals.end_segment();
+        self.push(Expect::Sync { through: self.statements });
+        Step::Forward
+    }
+
+    /// A permit; or the refusal; or nothing, which asks for a hold.
+    fn decide(&self, ask: &Ask, given: Option<Resolution>, judge: &mut dyn Judge) -> Result<Permit, Option<Report>> {
+        let permit = match given {
+            Some(Resolution::Approved(permit)) => permit,
+            Some(Resolution::Refused(report)) => return Err(Some(report)),
+            None => match judge.judge(ask) {
+                Verdict::Permit(permit) => permit,
+                Verdict::Refuse(report) => return Err(Some(report)),
+                Verdict::Hold => return Err(None),
+            },
+        };
+        if permit.session() != &self.config.session || (permit.claimed().is_some() && !ask.can_hold()) {
+            return Err(Some(Report::new("42501", "the permit is not for this action")));
+        }
+        Ok(permit)
+    }
+
+    fn ask(&self, text: Arc<str>, facts: Arc<Facts>, referred: &Referred, parameters: Vec<Parameter>, uncertain: bool) -> Ask {
+        let mut operations = facts.operations.clone();
+        operations.extend(&referred.operations);
+        if uncertain || facts.unparsable.is_some() {
+            operations.insert(Operation::Unknown);
+        }
+        let not_exact = if uncertain {
+            Some(NotExact::Uncertain)
+        } else if self.has_temporary {
+            Some(NotExact::TemporaryObjects)
+        } else if !referred.references.is_empty() {
+            Some(NotExact::BehindName)
+        } else if facts.statements.iter().any(|statement| statement.kind == StatementKind::CopyFromStdin) {
+            Some(NotExact::CopyFromStdin)
+        } else if !parameters.iter().all(parameter::is_shown) {
+            Some(NotExact::UnreadableParameter)
+        } else {
+            None
+        };
+        let settings = self.settings.iter().filter(|(name, value)| self.config.settings.get(*name) != Some(value));
+        Ask {
+            text,
+            facts,
+            references: referred.references.clone(),
+            operations,
+            parameters,
+            database: Arc::clone(&self.database),
+            settings: settings.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            in_transaction: self.in_transaction(),
+            settled: self.outstanding.is_empty(),
+            not_exact,
+        }
+    }
+
+    fn hold(&mut self, ask: Ask, simple: bool, out: &mut Vec<Output>) -> Step {
+        if !self.outstanding.is_empty() {
+            return Step::Wait;
+        }
+        if self.status == TransactionStatus::Failed {
+            let report = Report::new("25P02", "current transaction is aborted, commands ignored until end of transaction block");
+            return self.refuse(Refusal::of(ask, report, simple), out);
+        }
+        if let Some(why) = ask.not_exact {
+            let report = Report::new("42501", "this needs approval, and can't be held for it").detail(format!("Reason: {why}."));
+            return self.refuse(Refusal::of(ask, report, simple), out);
+        }
+        Step::Hold(Box::new(ask))
+    }
+
+    /// Puts a message in place of the refused one that can only fail at the server.
+    fn refuse(&mut self, refusal: Refusal, out: &mut Vec<Output>) -> Step {
+        if !self.outstanding.is_empty() {
+            return Step::Wait;
+        }
+        let Refusal { report, simple, text, parameters, operations } = refusal;
+        out.push(Output::Record(Record::Refused { text, parameters, operations, report: report.clone() }));
+        self.push(Expect::Substitute { report, simple, answered: false, through: self.statements });
+        if simple {
+            self.segment_ran = false;
+            self.prepared.end_segment();
+            self.portals.end_segment();
+            return Step::Replace(messages::query(REFUSED_TEXT));
+        }
+        self.skipping = true;
+        Step::Replace(messages::parse(REFUSED_NAME, REFUSED_TEXT))
+    }
+
+    /// Spends the permit: numbers the statement, records the intent and charges the transaction.
+    fn begin(&mut self, permit: &Permit, ask: Ask, out: &mut Vec<Output>) -> Charge {
+        self.statements += 1;
+        let statement = self.statements;
+        let (grant, claimed) = (permit.grant().clone(), permit.claimed().cloned());
+        let charge = Charge { statement, grant, operations: ask.operations.clone(), claimed };
+        match self
+            .charges
+            .iter_mut()
+            .find(|found| found.grant == charge.grant && found.operations == charge.operations && found.claimed == charge.claimed)
+        {
+            Some(found) => found.statement = statement,
+            None => self.charges.push(charge.clone()),
+        }
+        self.open.insert(statement, Progress::default());
+        out.push(Output::Record(Record::Intent(Box::new(Intent {
+            statement,
+            text: ask.text,
+            references: ask.references,
+            parameters: ask.parameters,
+            operations: ask.operations,
+            grant: charge.grant.clone(),
+            claimed: charge.claimed.clone(),
+            sync_first: permit.sync_first(),
+            audit: permit.audit(),
+        }))));
+        charge
+    }
+
+    /// A statement is about to run.
+    fn ran(&mut self, statement: u64, operations: &OperationSet, statements: &[StatementFacts]) {
+        if let Some(progress) = self.open.get_mut(&statement) {
+            progress.ran = true;
+        }
+        let unknown = operations.contains(Operation::Unknown);
+        if unknown {
+            self.taint();
+        }
+        self.has_temporary |= unknown || operations.contains(Operation::Temp);
+        for statement in statements {
+            match &statement.kind {
+                StatementKind::CreateTemp => self.has_temporary = true,
+                StatementKind::Set { name, .. } if WITHOUT_MEANING.contains(&name.as_str()) => {}
+                StatementKind::Set { name, value: Some(value), .. } => {
+                    self.settings.insert(name.clone(), value.clone());
+                }
+                StatementKind::Set { name, value: None, .. } => {
+                    self.settings.remove(name);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn taint(&mut self) {
+        self.prepared.taint(self.order);
+        self.portals.taint(self.order);
+    }
+
+    fn push(&mut self, expect: Expect) {
+        self.outstanding_bytes += expect.bytes();
+        self.outstanding.push_back(expect);
+    }
+}
+
+impl Gate {
+    /// What a text's EXECUTE and FETCH name, each at its place in the text.
+    fn refer(&self, text: &str, facts: &Facts) -> Referred {
+        let mut referred = Referred::default();
+        // What earlier statements of the same text make of the names: a later one runs only if they succeeded.
+        let mut prepared: HashMap<&str, Option<Arc<Prepared>>> = HashMap::new();
+        let mut cursors: HashMap<&str, Option<OperationSet>> = HashMap::new();
+        let mut forgotten = false;
+        for statement in &facts.statements {
+            match &statement.kind {
+                // The parser cuts long names off as the server does; one that is longer all the same is not trusted.
+                StatementKind::Prepare { name, .. }
+                | StatementKind::DeclareCursor { name, .. }
+                | StatementKind::Execute { name }
+                | StatementKind::Fetch { name }
+                    if name.len() > MAX_NAME_BYTES =>
+                {
+                    referred.nothing(name);
+                }
+                StatementKind::Prepare { name, inner } => {
+                    prepared.insert(name, Some(Arc::new(Prepared::inner(text, statement, inner))));
+                }
+                StatementKind::Deallocate { name: Some(name) } => {
+                    prepared.insert(name, None);
+                }
+                StatementKind::DeclareCursor { name, inner, .. } => {
+                    cursors.insert(name, Some(inner.operations.clone()));
+                }
+                StatementKind::CloseCursor { name: Some(name) } => {
+                    cursors.insert(name, None);
+                }
+                StatementKind::Deallocate { name: None } | StatementKind::CloseCursor { name: None } | StatementKind::Discard { .. } => {
+                    forgotten = true;
+                    prepared.clear();
+                    cursors.clear();
+                }
+                StatementKind::Execute { name } => match (prepared.get(name.as_str()), forgotten) {
+                    (Some(Some(found)), _) => referred.prepared(name, found, false),
+                    (Some(None), _) | (None, true) => referred.nothing(name),
+                    (None, false) => match self.prepared.meaning(name.as_bytes()) {
+                        Meaning::Is(found) => referred.prepared(name, &found, false),
+                        Meaning::Uncertain(found) => referred.prepared(name, &found, true),
+                        Meaning::Nothing => referred.nothing(name),
+                        Meaning::Unsettled => referred.unsettled = true,
+                    },
+                },
+                StatementKind::Fetch { name } => match (cursors.get(name.as_str()), forgotten) {
+                    (Some(Some(operations)), _) => referred.named(name, None, operations.clone(), Named::Nothing),
+                    (Some(None), _) | (None, true) => referred.nothing(name),
+                    (None, false) => match self.portals.meaning(name.as_bytes()) {
+                        Meaning::Is(found) => referred.portal(name, &found, false),
+                        Meaning::Uncertain(found) => referred.portal(name, &found, true),
+                        Meaning::Nothing => referred.nothing(name),
+                        Meaning::Unsettled => referred.unsettled = true,
+                    },
+                },
+                _ => {}
+            }
+        }
+        referred
+    }
+
+    /// Marks the names that these may change.
+    fn send_effects(&mut self, effects: &[(usize, Effect)]) {
+        for (_, effect) in effects {
+            match effect {
+                Effect::Prepare(name, prepared) => self.prepared.sent(name, Some((Arc::clone(prepared), self.order))),
+                Effect::Deallocate(name) => self.prepared.sent(name, None),
+                Effect::DeallocateAll => self.prepared.sent_all(),
+                Effect::Declare(name, portal) => self.portals.sent(name, Some((Arc::clone(portal), self.order))),
+                Effect::CloseCursor(name) => self.portals.sent(name, None),
+                Effect::CloseAllCursors => self.portals.sent_all(),
+                Effect::DiscardAll => {
+                    self.prepared.sent_all();
+                    self.portals.sent_all();
+                }
+                Effect::EndTransaction { .. } => {}
+            }
+        }
+    }
+}
+
+impl Referred {
+    fn prepared(&mut self, name: &str, found: &Arc<Prepared>, uncertain: bool) {
+        let mut operations = found.facts.operations.clone();
+        // A name behind a name is not followed.
+        let deeper =
+            found.facts.statements.iter().any(|inner| matches!(inner.kind, StatementKind::Execute { .. } | StatementKind::Fetch { .. }));
+        if uncertain || deeper {
+            operations.insert(Operation::Unknown);
+        }
+        self.named(name, Some(Arc::clone(&found.text)), operations, Named::Prepared(Arc::clone(found)));
+    }
+
+    fn portal(&mut self, name: &str, found: &Arc<Portal>, uncertain: bool) {
+        let mut operations = found.operations.clone();
+        if uncertain {
+            operations.insert(Operation::Unknown);
+        }
+        self.named(name, Some(Arc::clone(&found.prepared.text)), operations, Named::Portal(Arc::clone(found)));
+    }
+
+    fn nothing(&mut self, name: &str) {
+        self.named(name, None, [Operation::Unknown].into_iter().collect(), Named::Nothing);
+    }
+
+    fn named(&mut self, name: &str, text: Option<Arc<str>>, operations: OperationSet, target: Named) {
+        self.operations.extend(&operations);
+        self.references.push(Reference { name: name.to_owned(), text, operations });
+        self.targets.push(target);
+    }
+}
+
+impl Refusal {
+    /// A refusal that is not about a text.
+    fn bare(report: Report, simple: bool) -> Self {
+        Self { report, simple, text: "".into(), parameters: Vec::new(), operations: OperationSet::new() }
+    }
+
+    fn of(ask: Ask, report: Report, simple: bool) -> Self {
+        Self { report, simple, text: ask.text, parameters: ask.parameters, operations: ask.operations }
+    }
+}
+
+/// What the statements of a text do to names when they complete, with their places in the text.
+fn effects(text: &str, facts: &Facts, charge: &Charge) -> Vec<(usize, Effect)> {
+    let all = facts.statements.iter().enumerate();
+    all.filter_map(|(place, statement)| effect(text, statement, charge).map(|effect| (place, effect))).collect()
+}
+
+fn effect(text: &str, statement: &StatementFacts, charge: &Charge) -> Option<Effect> {
+    let key = |name: &str| -> Box<[u8]> { name.as_bytes().into() };
+    Some(match &statement.kind {
+        StatementKind::Prepare { name, inner } => Effect::Prepare(key(name), Arc::new(Prepared::inner(text, statement, inner))),
+        StatementKind::Deallocate { name: Some(name) } => Effect::Deallocate(key(name)),
+        StatementKind::Deallocate { name: None } => Effect::DeallocateAll,
+        StatementKind::DeclareCursor { name, inner, hold } => Effect::Declare(
+            key(name),
+            Arc::new(Portal {
+                statement: charge.statement,
+                charge: charge.clone(),
+                prepared: Arc::new(Prepared::inner(text, statement, inner)),
+                operations: inner.operations.clone(),
+                targets: Vec::new(),
+                cursor: true,
+                hold: *hold,
+            }),
+        ),
+        StatementKind::CloseCursor { name: Some(name) } => Effect::CloseCursor(key(name)),
+        StatementKind::CloseCursor { name: None } => Effect::CloseAllCursors,
+        StatementKind::Discard { all: true, .. } => Effect::DiscardAll,
+        kind => return Effect::of_transaction(kind),
+    })
+}
+
+fn unfit_name(name: &[u8]) -> Option<Report> {
+    let unfit = name.len() > MAX_NAME_BYTES || std::str::from_utf8(name).is_err();
+    unfit.then(|| Report::new("42602", "names of statements and portals are at most 63 bytes of UTF-8"))
+}
+
+fn not_utf8() -> Report {
+    Report::new("22021", "the statement is not valid UTF-8").hint("Set client_encoding to UTF8.")
+}
+
+/// True if a whole Terminate message is in the buffer.
+fn terminates(buffer: &[u8]) -> bool {
+    let mut rest = buffer;
+    while let Some((&tag, after)) = rest.split_first() {
+        if tag == b'X' {
+            return true;
+        }
+        let length = after.get(..4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+        let Some(next) = length.and_then(|length| after.get(length as usize..)) else { return false };
+        if length.is_some_and(|length| length < 4) {
+            return false;
+        }
+        rest = next;
+    }
+    false
+}
+
+/// Hands the first `pass` bytes to the server as they are.
+fn flush(buffer: &mut BytesMut, pass: &mut usize, out: &mut Vec<Output>) {
+    if *pass > 0 {
+        out.push(Output::ToServer(buffer.split_to(std::mem::take(pass)).freeze()));
+    }
+}
