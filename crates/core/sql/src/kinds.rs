@@ -73,8 +73,8 @@ pub(crate) static STATEMENTS: &[StatementRule] = &[
     rule("CreateStatsStmt", "CREATE STATISTICS", &[Ddl]),
     rule("AlterStatsStmt", "ALTER STATISTICS", &[Ddl]),
     rule("AlterCollationStmt", "ALTER COLLATION", &[Ddl]),
-    rule("AlterTsdictionaryStmt", "ALTER TEXT SEARCH DICTIONARY", &[Ddl]),
-    rule("AlterTsconfigurationStmt", "ALTER TEXT SEARCH CONFIGURATION", &[Ddl]),
+    rule("AlterTsDictionaryStmt", "ALTER TEXT SEARCH DICTIONARY", &[Ddl]),
+    rule("AlterTsConfigurationStmt", "ALTER TEXT SEARCH CONFIGURATION", &[Ddl]),
     rule("CreateTrigStmt", "CREATE TRIGGER", &[Ddl]),
     rule("RuleStmt", "CREATE RULE", &[Ddl]),
     rule("CreateFunctionStmt", "CREATE FUNCTION", &[Ddl]),
@@ -90,7 +90,7 @@ pub(crate) static STATEMENTS: &[StatementRule] = &[
     rule("AlterOpFamilyStmt", "ALTER OPERATOR FAMILY", &[Ddl, Admin]),
     rule("AlterOperatorStmt", "ALTER OPERATOR", &[Ddl, Admin]),
     rule("CreateAmStmt", "CREATE ACCESS METHOD", &[Ddl, Admin]),
-    rule("CreatePlangStmt", "CREATE LANGUAGE", &[Ddl, Admin]),
+    rule("CreatePLangStmt", "CREATE LANGUAGE", &[Ddl, Admin]),
     rule("CreateExtensionStmt", "CREATE EXTENSION", &[Ddl, Admin]),
     rule("AlterExtensionStmt", "ALTER EXTENSION", &[Ddl, Admin]),
     rule("AlterExtensionContentsStmt", "ALTER EXTENSION", &[Ddl, Admin]),
@@ -161,7 +161,7 @@ pub(crate) enum Part {
 pub(crate) fn part(kind: &str) -> Part {
     match kind {
         "Alias" | "RangeVar" | "IntoClause" | "GroupingFunc" | "NamedArgExpr" | "BoolExpr" | "SubLink" | "CaseExpr" | "CaseWhen"
-        | "RowExpr" | "CoalesceExpr" | "MinMaxExpr" | "SqlvalueFunction" | "XmlExpr" | "XmlSerialize" | "NullTest" | "BooleanTest"
+        | "RowExpr" | "CoalesceExpr" | "MinMaxExpr" | "SqlValueFunction" | "XmlExpr" | "XmlSerialize" | "NullTest" | "BooleanTest"
         | "SetToDefault" | "CurrentOfExpr" | "JoinExpr" | "TypeName" | "ColumnRef" | "ParamRef" | "AExpr" | "TypeCast"
         | "CollateClause" | "FuncCall" | "AStar" | "AIndices" | "AIndirection" | "AArrayExpr" | "ResTarget" | "MultiAssignRef"
         | "SortBy" | "WindowDef" | "RangeSubselect" | "RangeFunction" | "RangeTableFunc" | "RangeTableFuncCol" | "RangeTableSample"
@@ -189,7 +189,7 @@ pub(crate) fn part(kind: &str) -> Part {
         | "PartitionCmd"
         | "TriggerTransition"
         | "AlterTableCmd"
-        | "AtalterConstraint"
+        | "AtAlterConstraint"
         | "ObjectWithArgs"
         | "AccessPriv"
         | "Constraint"

@@ -17,4 +17,5 @@ mod walk;
 pub use facts::{Facts, ObjectUse, StatementFacts, StatementKind, Usage};
 pub use functions::{FunctionClassError, FunctionClasses};
 pub use parse::{MAX_TEXT_BYTES, PARSER_STACK_BYTES, facts};
+pub use settings::SETTINGS_TO_BIND;
 pub use summary::{statement_line, summary_line};

@@ -11,8 +11,8 @@ use crate::{
     walk::Walk,
 };
 
-/// Settings that change how answers look or how long things may take, and nothing else.
-const HARMLESS: [&str; 26] = [
+/// Settings that change how answers look, how values in text are read, or how long things may take; see also [`SETTINGS_TO_BIND`].
+const HARMLESS: [&str; 22] = [
     "bytea_output",
     "client_min_messages",
     "datestyle",
@@ -22,14 +22,11 @@ const HARMLESS: [&str; 26] = [
     "idle_in_transaction_session_timeout",
     "idle_session_timeout",
     "intervalstyle",
-    "lc_messages",
     "lc_monetary",
     "lc_numeric",
     "lc_time",
     "lock_timeout",
-    "log_duration",
     "quote_all_identifiers",
-    "seed",
     "statement_timeout",
     "synchronize_seqscans",
     "timezone",
@@ -38,8 +35,11 @@ const HARMLESS: [&str; 26] = [
     "transaction_timeout",
     "xmlbinary",
     "xmloption",
-    "geqo_seed",
 ];
+
+/// Harmless settings under which the same text may say something else (`01/02/2026`, a time without a zone): an exact action must be
+/// approved together with their values.
+pub const SETTINGS_TO_BIND: [&str; 7] = ["datestyle", "intervalstyle", "lc_monetary", "lc_numeric", "lc_time", "timezone", "xmloption"];
 
 /// Why a setting outside the list is refused, for those people ask about.
 fn reason(name: &str) -> &'static str {
@@ -102,10 +102,10 @@ fn single(name: &str, value: Option<&str>, walk: &mut Walk<'_>) {
     let on = matches!(word.as_deref(), Some("on" | "true" | "yes" | "1"));
     match name {
         _ if HARMLESS.contains(&name) => {}
-        "role" | "session_authorization" => walk.need(Operation::Admin, "it changes who acts".to_owned()),
+        "role" | "session_authorization" => walk.need(Operation::Admin, format!("SET `{name}`: it changes who acts")),
         "default_transaction_read_only" | "transaction_read_only" if on => {}
         "default_transaction_read_only" | "transaction_read_only" => {
-            walk.need(Operation::Write, "it lets transactions write".to_owned());
+            walk.need(Operation::Write, format!("SET `{name}`: it lets transactions write"));
         }
         "standard_conforming_strings" if on => {}
         "client_encoding" if word.as_deref().is_some_and(is_utf8) => {}

@@ -34,7 +34,8 @@ pub fn statement_line(statement: &StatementFacts) -> String {
     }
     match statement.has_where {
         Some(true) => format!("{line} … WHERE …"),
-        Some(false) => format!("{line} without WHERE"),
+        Some(false) if statement.command.ends_with("UPDATE") || statement.command.ends_with("DELETE") => format!("{line} without WHERE"),
+        Some(false) => format!("{line}, with an UPDATE or DELETE without WHERE"),
         None => line,
     }
 }

@@ -311,7 +311,8 @@ impl<'a> Walk<'a> {
         };
         for object in named {
             let mut parts = object.name_parts();
-            if object.as_node().is_some_and(|object| object.kind == "TypeName") && parts.first() == Some(&"pg_catalog") {
+            if matches!(object_type, ObjectType::ObjectCast | ObjectType::ObjectTransform) {
+                // Named by types, not by a name of their own.
                 continue;
             }
             if matches!(
