@@ -71,6 +71,9 @@ pub struct InvalidTimestamp(pub String);
 pub struct Ttl(u64);
 
 impl Ttl {
+    /// One second.
+    pub const MIN: Self = Self(1);
+
     /// Seven days.
     pub const MAX: Self = Self(7 * 24 * 3600);
 

@@ -1,0 +1,277 @@
+//! The one `authorize`: may this statement of this session pass now? Nothing else mints permits.
+//!
+//! A live grant must cover what the statement needs, its deadline must lie ahead, and policy must still say yes.
+//! What no grant covers is held if policy says it may be asked for, else refused with the command that would ask.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+use safeconduct_lifecycle::Access;
+use safeconduct_model::{AccessRequestId, Audit, GrantId, Narrowing, Operation, OperationSet, Outcome, Permit, Resource, Scope, Timestamp};
+use safeconduct_policy::{Approvals, AskedContext};
+use safeconduct_sql::{Facts, Usage};
+
+use crate::{
+    door::Door,
+    judge::{Question, facts_context},
+    node::App,
+    world::World,
+};
+
+/// What a door asks about one statement.
+#[derive(Clone, Copy, Debug)]
+pub struct StatementAsk<'a> {
+    pub facts: &'a Facts,
+    /// False where a hold can't be offered: temporary objects, undecodable parameters, a copy from the client.
+    pub can_hold: bool,
+    pub in_transaction: bool,
+}
+
+/// The answer to a statement.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Forward it once.
+    Permit(Permit),
+    /// Hold it and ask people.
+    Hold,
+    /// Answer with an error.
+    Refuse(Refusal),
+}
+
+/// Why a statement does not pass, in the terms of PostgreSQL's errors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub sqlstate: &'static str,
+    pub message: String,
+    pub detail: Option<String>,
+    /// The command that would ask for it.
+    pub hint: Option<String>,
+}
+
+/// Rights a transaction has used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    pub grant: GrantId,
+    pub operations: OperationSet,
+}
+
+/// Answers of policy at use, kept for one second and until anything changes.
+#[derive(Default)]
+pub(crate) struct Judged {
+    second: i64,
+    answers: Mutex<HashMap<(GrantId, String), Outcome>>,
+}
+
+/// Most answers kept per session and second.
+const JUDGED_AT_ONCE: usize = 1024;
+
+impl App {
+    pub(crate) fn authorize(&self, door: &Door, ask: &StatementAsk<'_>) -> Verdict {
+        let (world, now) = (self.world(), self.now());
+        if let Some(end) = &door.standing.borrow().end {
+            return Verdict::Refuse(Refusal { sqlstate: end.sqlstate, message: end.reason.clone(), detail: None, hint: None });
+        }
+        let grants = door.grants.load();
+        let needed = &ask.facts.operations;
+        let mut covering: Vec<&Arc<Access>> = grants.iter().filter(|a| a.is_live(now) && covers(a, door, ask.facts)).collect();
+        // The latest-ending grant is named; the obligations of all apply.
+        covering.sort_by_key(|a| std::cmp::Reverse(a.deadline()));
+        let mut denied = None;
+        for access in &covering {
+            match self.judge_at_use(&world, door, access, ask.facts, now) {
+                Outcome::Allow => {
+                    let audit = covering.iter().map(|a| a.decision.obligations.audit).max().unwrap_or_default();
+                    let changes = needed.iter().any(|op| !matches!(op, Operation::Connect | Operation::Read));
+                    let sync_first = changes || audit == Audit::Strict;
+                    return Verdict::Permit(self.node.key.mint(door.id.clone(), access.grant(), None, sync_first, audit));
+                }
+                outcome => denied = Some((access.grant(), outcome)),
+            }
+        }
+        self.hold_or_refuse(&world, door, ask, denied, now)
+    }
+
+    /// Mints the permit of a claimed action: the only other way to one.
+    pub(crate) fn mint_claimed(&self, session: &safeconduct_model::SessionId, access: &Access) -> Permit {
+        let id = access.envelope.access_request.clone();
+        self.node.key.mint(session.clone(), id.grant(), Some(id), true, access.decision.obligations.audit)
+    }
+
+    fn judge_at_use(&self, world: &World, door: &Door, access: &Access, facts: &Facts, now: Timestamp) -> Outcome {
+        let operations: OperationSet = if access.envelope.scope.operations().contains(Operation::Unrestricted) {
+            [Operation::Unrestricted].into_iter().collect()
+        } else {
+            facts.operations.iter().filter(|op| *op != Operation::Connect).collect()
+        };
+        if operations.is_empty() {
+            // Transaction control and harmless settings are in every grant.
+            return Outcome::Allow;
+        }
+        let context = facts_context(facts);
+        let key = (access.grant(), format!("{operations} {context:?}"));
+        let second = now.micros().div_euclid(1_000_000);
+        let judged = door.judged(second);
+        if let Some(outcome) = judged.answers.lock().get(&key) {
+            return outcome.clone();
+        }
+        let outcome = match (world.directory.find(&door.principal), world.resource(&door.resource.name)) {
+            (Some(principal), Some(resource)) => {
+                let asked = AskedContext::of_envelope(&access.envelope);
+                let counted = access.counted();
+                world
+                    .judge(
+                        &Question {
+                            principal,
+                            resource,
+                            operations: &operations,
+                            exact: false,
+                            asked: &asked,
+                            source: &door.source,
+                            facts: Some(facts),
+                            approvals: Approvals::Given(&counted),
+                        },
+                        now,
+                    )
+                    .outcome
+            }
+            _ => Outcome::Deny,
+        };
+        let mut answers = judged.answers.lock();
+        if answers.len() >= JUDGED_AT_ONCE {
+            answers.clear();
+        }
+        answers.insert(key, outcome.clone());
+        outcome
+    }
+
+    fn hold_or_refuse(
+        &self,
+        world: &World,
+        door: &Door,
+        ask: &StatementAsk<'_>,
+        denied: Option<(GrantId, Outcome)>,
+        now: Timestamp,
+    ) -> Verdict {
+        let resource = &door.resource;
+        let why = match (&denied, &ask.facts.unparsable) {
+            (Some((grant, Outcome::Deny)), _) => format!("policy denies it under grant `{grant}`"),
+            (Some((grant, _)), _) => format!("policy asks for more approvals than grant `{grant}` has"),
+            (None, Some(why)) => format!("the text could not be understood: {why}"),
+            (None, None) => needs(ask.facts),
+        };
+        let decision = self.judge_exact_at_door(world, door, ask.facts, now);
+        if decision.outcome == Outcome::Deny {
+            let reasons: Vec<&str> = decision.reasons.iter().map(|r| r.text.as_str()).collect();
+            let detail = if reasons.is_empty() { why } else { format!("{why}; {}", reasons.join("; ")) };
+            return Verdict::Refuse(refusal("no grant allows this statement, and policy does not let you ask for it", detail, None));
+        }
+        if !ask.can_hold {
+            let hint = request_hint(resource, &ask.facts.operations);
+            return Verdict::Refuse(refusal("no grant allows this statement, and it can't be held here", why, Some(hint)));
+        }
+        Verdict::Hold
+    }
+
+    /// Policy's answer to asking for exactly this statement from within the session.
+    pub(crate) fn judge_exact_at_door(&self, world: &World, door: &Door, facts: &Facts, now: Timestamp) -> safeconduct_model::Decision {
+        let asked = AskedContext::of(&door.asked(now), door.hold_time(false));
+        let (Some(principal), Some(resource)) = (world.directory.find(&door.principal), world.resource(&door.resource.name)) else {
+            return safeconduct_model::Decision {
+                outcome: Outcome::Deny,
+                reasons: Vec::new(),
+                obligations: safeconduct_model::Obligations::default(),
+                policy: world.bundle.hash,
+            };
+        };
+        world.judge(
+            &Question {
+                principal,
+                resource,
+                operations: &facts.operations,
+                exact: true,
+                asked: &asked,
+                source: &door.source,
+                facts: Some(facts),
+                approvals: Approvals::Unknown,
+            },
+            now,
+        )
+    }
+
+    /// True while every charge is still covered by a live grant, or was a claimed action.
+    pub(crate) fn still_covered(&self, door: &Door, charges: &[Charge]) -> bool {
+        let now = self.now();
+        let grants = door.grants.load();
+        charges.iter().all(|charge| {
+            door.claimed.lock().contains(&charge.grant)
+                || grants.iter().any(|a| a.is_live(now) && a.envelope.scope.operations().covers(&charge.operations))
+        })
+    }
+}
+
+/// True if the grant's scope passes what the facts need, on the objects they name.
+fn covers(access: &Access, door: &Door, facts: &Facts) -> bool {
+    let Scope::Window { operations, narrow } = &access.envelope.scope else { return false };
+    operations.covers(&facts.operations) && within(narrow, door, facts)
+}
+
+/// True if nothing outside the narrowing is named. Seen in the text alone: what the text can't show, the database must hold.
+fn within(narrow: &Narrowing, door: &Door, facts: &Facts) -> bool {
+    if !narrow.databases.is_empty() && !narrow.databases.contains(&door.database) {
+        return false;
+    }
+    if narrow.schemas.is_empty() && narrow.tables.is_empty() {
+        return true;
+    }
+    let first_schema = door.resource.postgres().and_then(|p| p.search_path.first()).cloned().unwrap_or_default();
+    facts.unparsable.is_none()
+        && facts.statements.iter().flat_map(|s| &s.objects).all(|object| {
+            let (schema, table) = match object.name.rsplit_once('.') {
+                Some((schema, table)) => (schema.to_owned(), table.to_owned()),
+                None => (first_schema.clone(), object.name.clone()),
+            };
+            // Reading the catalog is how clients find their way; its statistics hold data.
+            let catalog = matches!(schema.as_str(), "pg_catalog" | "information_schema")
+                && object.usage == Usage::Read
+                && !table.starts_with("pg_stat");
+            catalog
+                || ((narrow.schemas.is_empty() || narrow.schemas.contains(&schema))
+                    && (narrow.tables.is_empty()
+                        || narrow.tables.contains(&format!("{schema}.{table}"))
+                        || narrow.tables.contains(&object.name)))
+        })
+}
+
+fn needs(facts: &Facts) -> String {
+    let why: Vec<&str> = facts.statements.iter().flat_map(|s| s.why.iter().map(String::as_str)).collect();
+    let needs = format!("it needs the operation `{}`", facts.operations);
+    if why.is_empty() { needs } else { format!("{needs}: {}", why.join("; ")) }
+}
+
+pub(crate) fn refusal(message: &str, detail: String, hint: Option<String>) -> Refusal {
+    Refusal { sqlstate: "42501", message: message.to_owned(), detail: Some(detail), hint }
+}
+
+/// The command that would ask for these operations.
+pub(crate) fn request_hint(resource: &Resource, operations: &OperationSet) -> String {
+    let asked: Vec<String> = operations.iter().filter(|op| *op != Operation::Connect).map(|op| format!("--operation {op}")).collect();
+    if operations.contains(Operation::Unknown) || asked.is_empty() {
+        format!("ask for exactly this statement: safeconduct run {} --reason \"…\" -- '…'", resource.name)
+    } else {
+        format!("ask for it: safeconduct request {} {} --for 15m --reason \"…\"", resource.name, asked.join(" "))
+    }
+}
+
+impl Judged {
+    /// An empty set of answers for one second.
+    pub const fn at(second: i64, answers: Mutex<HashMap<(GrantId, String), Outcome>>) -> Self {
+        Self { second, answers }
+    }
+
+    pub const fn second(&self) -> i64 {
+        self.second
+    }
+}
+
+/// The access requests a session's holds wait for.
+pub(crate) type Holds = std::collections::BTreeSet<AccessRequestId>;

@@ -1,0 +1,403 @@
+//! Signing in: passwords of people, tokens of workloads, and who a bearer token is. Only digests and verifiers are kept.
+
+use std::collections::HashMap;
+
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use parking_lot::RwLock;
+use safeconduct_lifecycle::{Actor, Evidence, SignInEvent, StreamId};
+use safeconduct_model::{Asked, Digest, Operation, PrincipalKind, PrincipalName, SignInId, Timestamp, Ttl, Words};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use crate::{
+    admin::OneTime,
+    node::App,
+    ports::ValueChange,
+    problem::{Problem, ProblemKind},
+};
+
+/// Kind of stored values: sign-ins by the digest of their token.
+pub(crate) const SIGN_INS: &str = "sign-in";
+/// Kind of stored values: password hashes by name.
+pub(crate) const PASSWORDS: &str = "password";
+/// Kind of stored values: one-time codes by name.
+const CODES: &str = "code";
+
+/// Shortest password, in characters.
+const SHORTEST_PASSWORD: usize = 12;
+/// Longest password, in bytes.
+const LONGEST_PASSWORD: usize = 1024;
+/// How long a one-time code lasts, in seconds.
+const CODE_SECONDS: i64 = 24 * 3600;
+/// Password hashes worked out at the same time: each takes 19 MiB.
+const HASHES_AT_ONCE: usize = 2;
+
+/// Who is calling, proved by a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub name: PrincipalName,
+    pub kind: PrincipalKind,
+    pub sign_in: SignInId,
+    /// `password` or `token`.
+    pub method: String,
+    /// Address of this call.
+    pub source: String,
+    pub signed_in_at: Timestamp,
+}
+
+/// A sign-in that has just been made. The token is shown once.
+#[derive(Debug)]
+pub struct SignedIn {
+    pub token: Zeroizing<String>,
+    pub caller: Caller,
+    pub expires_at: Timestamp,
+}
+
+/// A sign-in or token as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenView {
+    pub sign_in: SignInId,
+    pub method: String,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub source: String,
+}
+
+/// Everybody who is signed in.
+pub(crate) struct SignIns {
+    by_digest: RwLock<HashMap<String, SignIn>>,
+    hashing: Semaphore,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SignIn {
+    sign_in: SignInId,
+    name: PrincipalName,
+    method: String,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    source: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Code {
+    digest: Digest,
+    expires_at: Timestamp,
+}
+
+impl Caller {
+    pub(crate) fn asked(&self, reason: Words, ticket: Option<Words>, now: Timestamp) -> Asked {
+        let age = now.micros().saturating_sub(self.signed_in_at.micros()).max(0) / 1_000_000;
+        Asked {
+            reason,
+            ticket,
+            source: self.source.clone(),
+            sign_in: self.method.clone(),
+            sign_in_age_seconds: u64::try_from(age).unwrap_or(0),
+        }
+    }
+
+    pub(crate) fn evidence(&self) -> Evidence {
+        Evidence::SignIn {
+            sign_in: self.sign_in.clone(),
+            method: self.method.clone(),
+            source: self.source.clone(),
+            signed_in_at: self.signed_in_at,
+        }
+    }
+}
+
+impl SignIns {
+    pub fn read(values: Vec<(String, Vec<u8>)>) -> Self {
+        let read = values.into_iter().filter_map(|(key, value)| Some((key, serde_json::from_slice(&value).ok()?)));
+        Self { by_digest: RwLock::new(read.collect()), hashing: Semaphore::new(HASHES_AT_ONCE) }
+    }
+
+    /// Drops every sign-in of this principal; returns what to remove from the store.
+    pub fn forget(&self, name: &PrincipalName) -> Vec<ValueChange> {
+        self.forget_if(|s| s.name == *name)
+    }
+
+    fn forget_if(&self, gone: impl Fn(&SignIn) -> bool) -> Vec<ValueChange> {
+        let mut removed = Vec::new();
+        self.by_digest.write().retain(|digest, sign_in| {
+            let keep = !gone(sign_in);
+            if !keep {
+                removed.push(ValueChange { kind: SIGN_INS.to_owned(), key: digest.clone(), value: None });
+            }
+            keep
+        });
+        removed
+    }
+}
+
+impl App {
+    /// Signs a person in.
+    ///
+    /// # Errors
+    /// `SIGN-001`, one answer for an unknown name, a wrong password, no password yet and a disabled person.
+    pub async fn sign_in(&self, name: &str, password: Zeroizing<String>, source: &str) -> Result<SignedIn, Problem> {
+        let wrong = || {
+            Problem::new("SIGN-001", ProblemKind::NotSignedIn, "wrong name or password")
+                .next("an administrator can hand out a one-time code with `user reset`")
+        };
+        let known = name.parse::<PrincipalName>().ok();
+        let stored = match &known {
+            Some(name) => self.node.ports.store.value(PASSWORDS, name.as_str()).await?,
+            None => None,
+        };
+        let right = self.check_password(password, stored).await?;
+        let world = self.world();
+        let person = known.and_then(|name| world.directory.find(&name).cloned());
+        let person = person.filter(|p| p.kind == PrincipalKind::Person && !p.disabled);
+        let Some(person) = person.filter(|_| right) else {
+            let (guard, mut work) = self.begin().await;
+            let known = name.parse().ok().filter(|name| work.world.directory.find(name).is_some());
+            let at = work.now;
+            work.push(StreamId::SignIns, SignInEvent::SignInFailed { name: known, source: source.to_owned(), at });
+            self.commit(guard, work).await?;
+            return Err(wrong());
+        };
+        self.open_sign_in(&person.name, PrincipalKind::Person, "password", source, self.node.settings.sign_in).await
+    }
+
+    /// Chooses a password with a one-time code, which is used up.
+    ///
+    /// # Errors
+    /// `SIGN-003` for a wrong, used or old code, `SIGN-004` for a password that is too short or long.
+    pub async fn choose_password(&self, name: &str, code: Zeroizing<String>, password: Zeroizing<String>) -> Result<(), Problem> {
+        let wrong = || Problem::new("SIGN-003", ProblemKind::NotSignedIn, "wrong or used code").next("ask an administrator for a new one");
+        check_strength(&password)?;
+        let name: PrincipalName = name.parse().map_err(|_| wrong())?;
+        let stored = self.node.ports.store.value(CODES, name.as_str()).await?;
+        let stored: Code = stored.and_then(|value| serde_json::from_slice(&value).ok()).ok_or_else(wrong)?;
+        let given = Digest::of_bytes(code.trim().as_bytes());
+        let matches: bool = stored.digest.as_bytes().ct_eq(given.as_bytes()).into();
+        let enabled = self.world().directory.find(&name).is_some_and(|p| !p.disabled && p.kind == PrincipalKind::Person);
+        if !matches || !enabled || stored.expires_at <= self.now() {
+            return Err(wrong());
+        }
+        let hash = self.hash_password(password).await?;
+        let _guard = self.node.writer.lock().await;
+        // Used up once, also by two at the same time.
+        if self.node.ports.store.value(CODES, name.as_str()).await?.is_none() {
+            return Err(wrong());
+        }
+        let changes = vec![
+            ValueChange { kind: CODES.to_owned(), key: name.to_string(), value: None },
+            ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(hash.into_bytes()) },
+        ];
+        Ok(self.node.ports.store.put_values(changes).await?)
+    }
+
+    /// Who a bearer token is.
+    ///
+    /// # Errors
+    /// `SIGN-002` for anything but a live sign-in of an enabled principal.
+    pub async fn authenticate(&self, bearer: &str, source: &str) -> Result<Caller, Problem> {
+        let digest = Digest::of_bytes(bearer.as_bytes()).to_string();
+        let found = self.node.sign_ins.by_digest.read().get(&digest).cloned();
+        let sign_in = found.filter(|s| s.expires_at > self.now()).ok_or_else(Problem::not_signed_in)?;
+        let world = self.world();
+        let principal = world.directory.find(&sign_in.name).filter(|p| !p.disabled).ok_or_else(Problem::not_signed_in)?;
+        Ok(Caller {
+            name: sign_in.name,
+            kind: principal.kind,
+            sign_in: sign_in.sign_in,
+            method: sign_in.method,
+            source: source.to_owned(),
+            signed_in_at: sign_in.created_at,
+        })
+    }
+
+    /// Ends this sign-in and its door secrets.
+    ///
+    /// # Errors
+    /// `STORE-001` if it can't be recorded; then it goes on.
+    pub async fn sign_out(&self, caller: &Caller) -> Result<(), Problem> {
+        self.end_sign_in(&caller.name, &caller.sign_in, Actor::Principal { name: caller.name.clone() }).await
+    }
+
+    /// Sign-ins and tokens of a principal: one's own, or anybody's for administrators.
+    ///
+    /// # Errors
+    /// `REQ-008` for what the caller may not see.
+    pub async fn tokens(&self, caller: &Caller, of: &PrincipalName) -> Result<Vec<TokenView>, Problem> {
+        self.may_see_tokens(caller, of)?;
+        let now = self.now();
+        let mut tokens: Vec<TokenView> = self
+            .node
+            .sign_ins
+            .by_digest
+            .read()
+            .values()
+            .filter(|s| s.name == *of && s.expires_at > now)
+            .map(|s| TokenView {
+                sign_in: s.sign_in.clone(),
+                method: s.method.clone(),
+                created_at: s.created_at,
+                expires_at: s.expires_at,
+                source: s.source.clone(),
+            })
+            .collect();
+        tokens.sort_by_key(|t| std::cmp::Reverse(t.created_at));
+        Ok(tokens)
+    }
+
+    /// Ends a sign-in or token. Taking away never waits for anybody.
+    ///
+    /// # Errors
+    /// `REQ-008` for what the caller may not see or does not exist.
+    pub async fn revoke_token(&self, caller: &Caller, of: &PrincipalName, sign_in: &SignInId) -> Result<(), Problem> {
+        self.may_see_tokens(caller, of)?;
+        let exists = self.node.sign_ins.by_digest.read().values().any(|s| s.name == *of && s.sign_in == *sign_in);
+        if !exists {
+            return Err(Problem::not_found("token"));
+        }
+        self.end_sign_in(of, sign_in, Actor::Principal { name: caller.name.clone() }).await
+    }
+
+    fn may_see_tokens(&self, caller: &Caller, of: &PrincipalName) -> Result<(), Problem> {
+        let world = self.world();
+        let allowed = caller.name == *of || self.may_administer(&world, caller, Operation::EndAccess, self.now());
+        if allowed { Ok(()) } else { Err(Problem::not_found("token")) }
+    }
+
+    async fn end_sign_in(&self, name: &PrincipalName, sign_in: &SignInId, by: Actor) -> Result<(), Problem> {
+        let (guard, mut work) = self.begin().await;
+        let at = work.now;
+        work.push(StreamId::SignIns, SignInEvent::SignedOut { sign_in: sign_in.clone(), name: name.clone(), by, at });
+        let mut gone = self.node.sign_ins.forget_if(|s| s.sign_in == *sign_in);
+        {
+            let mut secrets = self.node.door_secrets.lock();
+            for ((holder, resource), of_holder) in secrets.iter_mut().filter(|((holder, _), _)| holder == name) {
+                of_holder.retain(|(id, _)| {
+                    if id == sign_in {
+                        let key = crate::door::door_key(holder, resource, id);
+                        gone.push(ValueChange { kind: crate::door::DOOR_SECRETS.to_owned(), key, value: None });
+                    }
+                    id != sign_in
+                });
+            }
+        }
+        self.commit(guard, work).await?;
+        Ok(self.node.ports.store.put_values(gone).await?)
+    }
+
+    async fn open_sign_in(
+        &self,
+        name: &PrincipalName,
+        kind: PrincipalKind,
+        method: &str,
+        source: &str,
+        lasts: Ttl,
+    ) -> Result<SignedIn, Problem> {
+        let mut bytes = Zeroizing::new([0_u8; 32]);
+        self.node.ports.entropy.fill(&mut *bytes)?;
+        let token = Zeroizing::new(format!("sc_{}", URL_SAFE_NO_PAD.encode(*bytes)));
+        let (guard, mut work) = self.begin().await;
+        let now = work.now;
+        let sign_in = SignIn {
+            sign_in: SignInId::from_bits(self.bits()?),
+            name: name.clone(),
+            method: method.to_owned(),
+            created_at: now,
+            expires_at: now.after(lasts),
+            source: source.to_owned(),
+        };
+        let digest = Digest::of_bytes(token.as_bytes()).to_string();
+        let value = serde_json::to_vec(&sign_in).map_err(|_| Problem::invalid("a sign-in can't be stored"))?;
+        let expired = self.node.sign_ins.forget_if(|s| s.expires_at <= now);
+        let mut changes = expired;
+        changes.push(ValueChange { kind: SIGN_INS.to_owned(), key: digest.clone(), value: Some(value) });
+        work.push(
+            StreamId::SignIns,
+            SignInEvent::SignedIn {
+                sign_in: sign_in.sign_in.clone(),
+                name: name.clone(),
+                method: method.to_owned(),
+                source: source.to_owned(),
+                at: now,
+            },
+        );
+        self.node.ports.store.put_values(changes).await?;
+        self.commit(guard, work).await?;
+        let caller = Caller {
+            name: name.clone(),
+            kind,
+            sign_in: sign_in.sign_in.clone(),
+            method: method.to_owned(),
+            source: source.to_owned(),
+            signed_in_at: now,
+        };
+        let expires_at = sign_in.expires_at;
+        self.node.sign_ins.by_digest.write().insert(digest, sign_in);
+        Ok(SignedIn { token, caller, expires_at })
+    }
+
+    pub(crate) async fn issue_code(&self, name: &PrincipalName) -> Result<OneTime, Problem> {
+        let mut bytes = Zeroizing::new([0_u8; 15]);
+        self.node.ports.entropy.fill(&mut *bytes)?;
+        let code = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
+        let expires_at = self.now().plus_seconds(CODE_SECONDS);
+        let stored = Code { digest: Digest::of_bytes(code.as_bytes()), expires_at };
+        let value = serde_json::to_vec(&stored).map_err(|_| Problem::invalid("a code can't be stored"))?;
+        let change = ValueChange { kind: CODES.to_owned(), key: name.to_string(), value: Some(value) };
+        self.node.ports.store.put_values(vec![change]).await?;
+        Ok(OneTime::Code { name: name.clone(), code, expires_at })
+    }
+
+    pub(crate) async fn issue_token(&self, name: &PrincipalName) -> Result<OneTime, Problem> {
+        let made = self.open_sign_in(name, PrincipalKind::Workload, "token", "issued", self.node.settings.token).await?;
+        Ok(OneTime::Token { name: name.clone(), token: made.token, sign_in: made.caller.sign_in, expires_at: made.expires_at })
+    }
+
+    /// Sets a password at the machine. For the operator's first people only.
+    pub(crate) async fn set_password(&self, name: &PrincipalName, password: Zeroizing<String>) -> Result<(), Problem> {
+        check_strength(&password)?;
+        let hash = self.hash_password(password).await?;
+        let change = ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(hash.into_bytes()) };
+        Ok(self.node.ports.store.put_values(vec![change]).await?)
+    }
+
+    async fn hash_password(&self, password: Zeroizing<String>) -> Result<String, Problem> {
+        let failed = || Problem::new("SIGN-004", ProblemKind::Invalid, "this password can't be used");
+        let _permit = self.node.sign_ins.hashing.acquire().await.map_err(|_| failed())?;
+        tokio::task::spawn_blocking(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()))
+            .await
+            .map_err(|_| failed())?
+            .map_err(|_| failed())
+    }
+
+    /// Takes as long for names nobody has as for wrong passwords.
+    async fn check_password(&self, password: Zeroizing<String>, stored: Option<Vec<u8>>) -> Result<bool, Problem> {
+        let busy = || Problem::new("SIGN-005", ProblemKind::TooMany, "too many sign-ins at once").next("try again");
+        if password.len() > LONGEST_PASSWORD {
+            return Ok(false);
+        }
+        let _permit = self.node.sign_ins.hashing.acquire().await.map_err(|_| busy())?;
+        let checked = tokio::task::spawn_blocking(move || {
+            let Some(stored) = stored.and_then(|bytes| String::from_utf8(bytes).ok()) else {
+                let _ = Argon2::default().hash_password(password.as_bytes());
+                return false;
+            };
+            PasswordHash::new(&stored).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+        });
+        checked.await.map_err(|_| busy())
+    }
+}
+
+fn check_strength(password: &str) -> Result<(), Problem> {
+    let fit = password.chars().count() >= SHORTEST_PASSWORD && password.len() <= LONGEST_PASSWORD;
+    if fit {
+        Ok(())
+    } else {
+        Err(Problem::new("SIGN-004", ProblemKind::Invalid, format!("a password has at least {SHORTEST_PASSWORD} characters")))
+    }
+}

@@ -1,0 +1,205 @@
+//! Puts questions to policy with everything the world knows. The only place that builds evaluations.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use safeconduct_lifecycle::{Access, Reviewer};
+use safeconduct_model::{
+    Action, Counted, Decision, Envelope, Operation, OperationSet, Outcome, Principal, PrincipalKind, PrincipalName, Reason, Resource,
+    Scope, Timestamp,
+};
+use safeconduct_policy::{ApprovalQuestion, Approvals, AskedContext, Evaluation, FactsContext, NowContext};
+use safeconduct_sql::Facts;
+
+use crate::world::World;
+
+/// A question about one access request, real or imagined.
+pub(crate) struct Question<'a> {
+    pub principal: &'a Principal,
+    pub resource: &'a Resource,
+    pub operations: &'a OperationSet,
+    pub exact: bool,
+    pub asked: &'a AskedContext,
+    pub source: &'a str,
+    pub facts: Option<&'a Facts>,
+    pub approvals: Approvals<'a>,
+}
+
+impl World {
+    /// Policy's answer.
+    pub fn judge(&self, question: &Question<'_>, now: Timestamp) -> Decision {
+        if question.principal.disabled {
+            return self.rule_denies("the requester is disabled");
+        }
+        let others = self.directory.administrators_other_than(Some(&question.principal.name));
+        let now = NowContext {
+            time: now,
+            source: safeconduct_policy::address(question.source),
+            facts: question.facts.map(facts_context),
+            other_administrators: u32::try_from(others).unwrap_or(u32::MAX),
+        };
+        let operations = asked_of_policy(question.operations);
+        self.bundle.policy.decide(&Evaluation {
+            principal: question.principal,
+            resource: question.resource,
+            operations: &operations,
+            exact: question.exact,
+            asked: question.asked,
+            now: &now,
+            approvals: question.approvals,
+        })
+    }
+
+    /// Policy's answer about an envelope with exactly these approvals.
+    pub fn judge_envelope(&self, envelope: &Envelope, facts: Option<&Facts>, approvals: Approvals<'_>, now: Timestamp) -> Decision {
+        let Some(principal) = self.directory.find(&envelope.requester) else { return self.rule_denies("the requester is unknown") };
+        let Some(resource) = self.resource(&envelope.resource) else { return self.rule_denies("the resource is gone") };
+        let asked = AskedContext::of_envelope(envelope);
+        self.judge(
+            &Question {
+                principal,
+                resource,
+                operations: envelope.scope.operations(),
+                exact: envelope.scope.is_exact(),
+                asked: &asked,
+                source: &envelope.asked.source,
+                facts,
+                approvals,
+            },
+            now,
+        )
+    }
+
+    /// Policy's answer about an access request as it stands: with the approvals that still count, or none needed.
+    pub fn judge_standing(&self, access: &Access, facts: Option<&Facts>, now: Timestamp) -> Decision {
+        let reviewers = self.reviewers(access, facts, now);
+        let counted = safeconduct_lifecycle::tally(access, None, &reviewers);
+        self.judge_envelope(&access.envelope, facts, Approvals::Given(&counted), now)
+    }
+
+    /// How the givers of earlier approvals stand now.
+    pub fn reviewers(&self, access: &Access, facts: Option<&Facts>, now: Timestamp) -> Vec<Reviewer> {
+        access.approvals.iter().filter_map(|a| self.reviewer(&a.approver, &access.envelope, facts, now)).collect()
+    }
+
+    /// How one person stands as a would-be approver. `None` for a name nobody has.
+    pub fn reviewer(&self, name: &PrincipalName, envelope: &Envelope, facts: Option<&Facts>, now: Timestamp) -> Option<Reviewer> {
+        let approver = self.directory.find(name)?;
+        let may_approve = match (self.directory.find(&envelope.requester), self.resource(&envelope.resource)) {
+            (Some(requester), Some(resource)) if approver.kind == PrincipalKind::Person => {
+                let facts = facts.map(facts_context);
+                let operations = asked_of_policy(envelope.scope.operations());
+                let now = NowContext { time: now, ..NowContext::default() };
+                self.bundle
+                    .policy
+                    .may_approve(&ApprovalQuestion {
+                        approver,
+                        requester,
+                        resource,
+                        operations: &operations,
+                        exact: envelope.scope.is_exact(),
+                        facts: facts.as_ref(),
+                        now: &now,
+                    })
+                    .0
+            }
+            _ => false,
+        };
+        Some(Reviewer {
+            name: approver.name.clone(),
+            kind: approver.kind,
+            created_at: approver.created_at,
+            disabled: approver.disabled,
+            groups: approver.groups_since_before(envelope.asked_at),
+            may_approve,
+        })
+    }
+
+    /// Everybody who could approve it.
+    pub fn eligible(&self, envelope: &Envelope, facts: Option<&Facts>, now: Timestamp) -> Vec<Reviewer> {
+        self.directory
+            .iter()
+            .filter(|p| p.kind == PrincipalKind::Person && !p.disabled && p.name != envelope.requester)
+            .filter_map(|p| self.reviewer(&p.name, envelope, facts, now))
+            .filter(|r| safeconduct_lifecycle::check_reviewer(envelope, r).is_ok())
+            .collect()
+    }
+
+    /// True if policy lets this principal do an administrative operation alone.
+    pub fn may_administer(&self, principal: &Principal, operation: Operation, now: Timestamp) -> bool {
+        let Ok(name) = Resource::SAFECONDUCT.parse() else { return false };
+        let Some(resource) = self.resource(&name) else { return false };
+        let asked = AskedContext {
+            reason: String::new(),
+            ticket: None,
+            duration: safeconduct_model::Ttl::MAX,
+            source: None,
+            sign_in: String::new(),
+            sign_in_age_seconds: 0,
+        };
+        let operations = [operation].into_iter().collect();
+        let decision = self.judge(
+            &Question {
+                principal,
+                resource,
+                operations: &operations,
+                exact: true,
+                asked: &asked,
+                source: "",
+                facts: None,
+                approvals: Approvals::Given(&[]),
+            },
+            now,
+        );
+        decision.outcome == Outcome::Allow
+    }
+
+    fn rule_denies(&self, text: &str) -> Decision {
+        Decision {
+            outcome: Outcome::Deny,
+            reasons: vec![Reason { policy_id: "standing".to_owned(), effect: "rule".to_owned(), text: text.to_owned() }],
+            obligations: safeconduct_model::Obligations::default(),
+            policy: self.bundle.hash,
+        }
+    }
+}
+
+/// `connect` is in every grant and is never asked about; what needs nothing else is asked about as a read.
+fn asked_of_policy(operations: &OperationSet) -> OperationSet {
+    let asked: OperationSet = operations.iter().filter(|op| *op != Operation::Connect).collect();
+    if asked.is_empty() { [Operation::Read].into_iter().collect() } else { asked }
+}
+
+/// Facts as policy sees them.
+pub(crate) fn facts_context(facts: &Facts) -> FactsContext {
+    let mut context = FactsContext { statements: u32::try_from(facts.statements.len()).unwrap_or(u32::MAX), ..FactsContext::default() };
+    for statement in &facts.statements {
+        context.commands.insert(statement.command.clone());
+        context.objects.extend(statement.objects.iter().map(|o| o.name.clone()));
+        context.functions.extend(statement.functions.iter().cloned());
+        if let Some(has_where) = statement.has_where {
+            context.has_where = Some(context.has_where.unwrap_or(true) && has_where);
+        }
+    }
+    context
+}
+
+/// The statement text of an envelope, if it is about one.
+pub(crate) fn statement_of(envelope: &Envelope) -> Option<&safeconduct_model::SqlAction> {
+    match &envelope.scope {
+        Scope::Exact { action: Action::Sql(sql), .. } => Some(sql),
+        _ => None,
+    }
+}
+
+/// The approvers' names, for people to read.
+pub(crate) fn names(reviewers: &[Reviewer]) -> Vec<PrincipalName> {
+    reviewers.iter().map(|r| r.name.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Eligible approvers as a quorum counts them.
+pub(crate) fn as_counted(reviewers: &[Reviewer]) -> Vec<Counted> {
+    reviewers.iter().map(|r| Counted { approver: r.name.clone(), groups: r.groups.iter().cloned().collect() }).collect()
+}
+
+/// Shared facts are cheap to pass on.
+pub(crate) type SharedFacts = Option<Arc<Facts>>;

@@ -1,0 +1,34 @@
+//! Use cases, the ports they need, and the one `authorize`.
+//!
+//! All state changes go through one writer: a unit of work is decided on a copy of the world, stored, and only then becomes the world.
+
+mod admin;
+mod authorize;
+mod door;
+mod effective_clock;
+mod facts;
+mod identity;
+mod judge;
+mod ledger;
+mod node;
+pub mod ports;
+mod problem;
+mod publish;
+mod requests;
+mod runs;
+mod start;
+mod tick;
+mod views;
+mod world;
+
+pub use admin::OneTime;
+pub use authorize::{Charge, Refusal, StatementAsk, Verdict};
+pub use door::{DoorLookup, DoorRefused, DoorSecret, DoorSession, Hold, HoldOutcome, SessionEnd, Standing};
+pub use identity::{Caller, SignedIn, TokenView};
+pub use ledger::Proof;
+pub use node::{App, DoorAddress, Ports, Settings};
+pub use problem::{Problem, ProblemKind};
+pub use publish::News;
+pub use requests::{AskedFor, NewAccessRequest, Preview};
+pub use start::{Person, SecretError, StartError, read_secret};
+pub use views::{AccessView, ExplainQuestion, List, Replay, ResourceView, Status};

@@ -1,0 +1,192 @@
+//! The application itself: its parts, its one writer, and how a unit of work becomes true.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use safeconduct_lifecycle::{Access, StreamId, replay};
+use safeconduct_model::{AccessRequestId, MintingKey, PrincipalName, ResourceName, SessionId, SignInId, Timestamp, Ttl};
+use safeconduct_sql::{Facts, FunctionClasses};
+use tokio::sync::{MutexGuard, broadcast, oneshot, watch};
+
+use crate::{
+    door::{Door, HoldOutcome},
+    effective_clock::EffectiveClock,
+    facts::{FactsService, function_classes},
+    identity::SignIns,
+    judge::statement_of,
+    ports::{CheckpointSigner, Clock, Entropy, Executor, Recorder, Store},
+    problem::Problem,
+    publish::News,
+    world::{Work, World},
+};
+
+/// The ports an application is made of.
+#[derive(Clone)]
+pub struct Ports {
+    pub store: Arc<dyn Store>,
+    pub recorder: Arc<dyn Recorder>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub signer: Arc<dyn CheckpointSigner>,
+}
+
+/// What an operator sets.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of this gateway: in every envelope.
+    pub gateway: String,
+    /// Where people open the gateway, for links.
+    pub public_url: String,
+    /// Where clients find the PostgreSQL door.
+    pub door: DoorAddress,
+    /// How long an access request waits for a decision.
+    pub pending: Ttl,
+    /// Most access requests one principal may have waiting.
+    pub pending_per_principal: usize,
+    /// How long a person stays signed in.
+    pub sign_in: Ttl,
+    /// How long a workload's token lasts.
+    pub token: Ttl,
+    /// True while a directory is watched for the bundle: whoever can write there can change policy.
+    pub bundle_watched: bool,
+}
+
+/// Where the PostgreSQL door listens, and how clients know it.
+#[derive(Clone, Debug)]
+pub struct DoorAddress {
+    pub host: String,
+    pub port: u16,
+    pub ca_pem: String,
+}
+
+/// The application. Clones share everything.
+#[derive(Clone)]
+pub struct App {
+    pub(crate) node: Arc<Node>,
+}
+
+pub(crate) struct Node {
+    pub ports: Ports,
+    pub settings: Settings,
+    pub key: MintingKey,
+    pub clock: EffectiveClock,
+    pub facts: FactsService,
+    pub world: ArcSwap<World>,
+    /// Held by whoever changes anything.
+    pub writer: tokio::sync::Mutex<()>,
+    pub news: broadcast::Sender<Arc<News>>,
+    pub doors: Mutex<HashMap<SessionId, Arc<Door>>>,
+    pub holds: Mutex<HashMap<AccessRequestId, oneshot::Sender<HoldOutcome>>>,
+    pub runs: Mutex<HashMap<AccessRequestId, watch::Sender<bool>>>,
+    pub executor: OnceLock<Arc<dyn Executor>>,
+    pub sign_ins: SignIns,
+    pub door_secrets: Mutex<HashMap<(PrincipalName, ResourceName), Vec<(SignInId, String)>>>,
+    pub door_salt_key: [u8; 32],
+    pub function_classes: Mutex<HashMap<ResourceName, Arc<FunctionClasses>>>,
+    pub checkpoint_size: std::sync::atomic::AtomicU64,
+    /// Wakes the ticker when a nearer deadline may exist.
+    pub deadline_changed: tokio::sync::Notify,
+}
+
+impl App {
+    /// The effective time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.node.clock.now()
+    }
+
+    pub(crate) fn world(&self) -> Arc<World> {
+        self.node.world.load_full()
+    }
+
+    /// Who performs exact actions. Set once, before anything is asked.
+    pub fn set_executor(&self, executor: Arc<dyn Executor>) {
+        // A second executor would be a second door; the first stays.
+        if self.node.executor.set(executor).is_err() {
+            tracing::warn!("an executor is set already");
+        }
+    }
+
+    /// Begins a unit of work. Nobody else changes anything until it is committed or dropped.
+    pub(crate) async fn begin(&self) -> (MutexGuard<'_, ()>, Work) {
+        let guard = self.node.writer.lock().await;
+        let work = Work::new((*self.world()).clone(), self.now());
+        (guard, work)
+    }
+
+    /// Stores a unit of work; when it is durable it becomes the world and everybody concerned hears of it.
+    pub(crate) async fn commit(&self, guard: MutexGuard<'_, ()>, work: Work) -> Result<(), Problem> {
+        if work.is_empty() {
+            return Ok(());
+        }
+        let now = work.now;
+        let (mut world, appends, events) = work.into_appends();
+        let before = self.world();
+        let first = self.node.ports.store.append(appends, now).await?;
+        let complete = Arc::new(world.clone());
+        world.drop_closed();
+        self.node.world.store(Arc::new(world));
+        self.publish(&before, &complete, first, &events, now);
+        drop(guard);
+        Ok(())
+    }
+
+    /// The access request of this id, open or not.
+    pub(crate) async fn load_access(&self, id: &AccessRequestId) -> Result<Option<Access>, Problem> {
+        if let Some(access) = self.world().access.get(id) {
+            return Ok(Some((**access).clone()));
+        }
+        let stored = self.node.ports.store.load(StreamId::Access(id.clone())).await?;
+        let events = stored.iter().filter_map(|s| match &s.event {
+            Some(safeconduct_lifecycle::Event::Access(event)) => Some(&**event),
+            _ => None,
+        });
+        Ok(replay(None, events))
+    }
+
+    /// Puts the access request into the unit of work, from the store if it is no longer open.
+    pub(crate) async fn recall(&self, work: &mut Work, id: &AccessRequestId) -> Result<(), Problem> {
+        if work.access(id).is_none() {
+            if let Some(access) = self.load_access(id).await? {
+                work.recall(access);
+            }
+        }
+        Ok(())
+    }
+
+    /// Facts of a text as this resource understands it. Blocks for the length of a parse.
+    pub(crate) fn facts_for(&self, world: &World, resource: &ResourceName, text: &str) -> Arc<Facts> {
+        let classes = {
+            let mut known = self.node.function_classes.lock();
+            Arc::clone(
+                known
+                    .entry(resource.clone())
+                    .or_insert_with(|| Arc::new(world.resource(resource).map(|r| function_classes(r)).unwrap_or_default())),
+            )
+        };
+        self.node.facts.facts(text, &classes)
+    }
+
+    /// Facts of the statement an access request is about, if it is about one.
+    pub(crate) fn facts_of(&self, world: &World, envelope: &safeconduct_model::Envelope) -> Option<Arc<Facts>> {
+        statement_of(envelope).map(|sql| self.facts_for(world, &envelope.resource, &sql.text))
+    }
+
+    /// 60 random bits for an identifier.
+    pub(crate) fn bits(&self) -> Result<u64, Problem> {
+        let mut bytes = [0_u8; 8];
+        self.node.ports.entropy.fill(&mut bytes)?;
+        Ok(u64::from_be_bytes(bytes))
+    }
+
+    /// 32 random hexadecimal digits.
+    pub(crate) fn nonce(&self) -> Result<String, Problem> {
+        let mut bytes = [0_u8; 16];
+        self.node.ports.entropy.fill(&mut bytes)?;
+        Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    }
+}

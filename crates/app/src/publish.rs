@@ -1,0 +1,121 @@
+//! After a commit: sessions learn what their holders may still do, holds and waiters wake, and the news goes round.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use safeconduct_lifecycle::{Access, AccessEvent, AccessState, Actor, Event, StreamId};
+use safeconduct_model::{PrincipalName, ResourceName, Timestamp};
+
+use crate::{authorize::Refusal, door::HoldOutcome, node::App, world::World};
+
+/// Something became true.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// Index in the ledger.
+    pub index: u64,
+    pub stream: StreamId,
+    pub kind: &'static str,
+    pub at: Timestamp,
+    /// The access request it is about, as it stands after the whole unit of work.
+    pub access: Option<Arc<Access>>,
+    /// Whose it is, for sessions.
+    pub principal: Option<PrincipalName>,
+}
+
+impl App {
+    /// Tells everybody concerned. `after` still holds what this unit closed.
+    pub(crate) fn publish(&self, before: &World, after: &World, first: u64, events: &[(StreamId, Event)], now: Timestamp) {
+        let mut holders: BTreeSet<(PrincipalName, ResourceName)> = BTreeSet::new();
+        let mut everybody = false;
+        for (stream, event) in events {
+            match (stream, event) {
+                (StreamId::Access(id), Event::Access(event)) => {
+                    if let Some(access) = after.access.get(id) {
+                        holders.insert((access.envelope.requester.clone(), access.envelope.resource.clone()));
+                        self.wake_hold(access, event);
+                    }
+                }
+                (_, Event::Directory(_) | Event::Policy(_) | Event::Node(_)) => everybody = true,
+                _ => {}
+            }
+        }
+        if !Arc::ptr_eq(&before.bundle, &after.bundle) {
+            self.node.function_classes.lock().clear();
+        }
+        let world = self.world();
+        let doors: Vec<_> = self.node.doors.lock().values().cloned().collect();
+        for door in doors {
+            if everybody || holders.contains(&(door.principal.clone(), door.resource.name.clone())) {
+                door.refresh(&world, now, || end_reason(after, &door.principal, &door.resource.name, now));
+            }
+        }
+        self.forget_unused_door_secrets(&world, &holders, now);
+        for (place, (stream, event)) in events.iter().enumerate() {
+            let (access, principal) = match stream {
+                StreamId::Access(id) => (after.access.get(id).cloned(), None),
+                StreamId::Session(id) => (None, after.sessions.get(id).map(|s| s.principal.clone())),
+                _ => (None, None),
+            };
+            let index = first.saturating_add(u64::try_from(place).unwrap_or(u64::MAX));
+            // Nobody listening is no error.
+            let _ = self.node.news.send(Arc::new(News { index, stream: stream.clone(), kind: event.kind(), at: now, access, principal }));
+        }
+        self.node.deadline_changed.notify_one();
+    }
+
+    fn wake_hold(&self, access: &Access, event: &AccessEvent) {
+        let outcome = match event {
+            AccessEvent::Granted { .. } => HoldOutcome::Approved,
+            _ if access.state.is_final() => HoldOutcome::Ended(hold_refusal(access)),
+            AccessEvent::ApprovalsVoided { .. } => return,
+            _ => return,
+        };
+        if let Some(waiting) = self.node.holds.lock().remove(&access.envelope.access_request) {
+            // A session that has gone away withdraws by itself.
+            let _ = waiting.send(outcome);
+        }
+    }
+}
+
+/// Why a held statement will not run.
+fn hold_refusal(access: &Access) -> Refusal {
+    let id = &access.envelope.access_request;
+    let (message, detail) = match &access.state {
+        AccessState::Denied { by, comment, .. } => (format!("access request {id} was denied by {by}"), Some(comment.as_str().to_owned())),
+        AccessState::Lapsed { .. } => (format!("access request {id} was not decided in time"), None),
+        AccessState::Withdrawn { .. } => (format!("access request {id} was withdrawn"), None),
+        AccessState::Refused { reasons, .. } => {
+            let why: Vec<&str> = reasons.iter().map(|r| r.text.as_str()).collect();
+            (format!("policy denies access request {id}"), Some(why.join("; ")))
+        }
+        AccessState::Revoked { reason, .. } => (format!("access request {id} was revoked"), Some(reason.clone())),
+        _ => (format!("access request {id} is {}", access.state.name()), None),
+    };
+    Refusal { sqlstate: "42501", message, detail, hint: Some("ask again by running the statement again".to_owned()) }
+}
+
+/// Why a session of this holder has no live grant any more.
+fn end_reason(world: &World, holder: &PrincipalName, resource: &ResourceName, now: Timestamp) -> String {
+    if let Some(frozen) = &world.frozen {
+        return frozen.clone();
+    }
+    if world.directory.find(holder).is_none_or(|p| p.disabled) {
+        return format!("`{holder}` is disabled");
+    }
+    let mut reason = "no grant is left".to_owned();
+    for access in world.access.values().filter(|a| a.envelope.requester == *holder && a.envelope.resource == *resource) {
+        let grant = access.grant();
+        match &access.state {
+            AccessState::Revoked { at, by, reason: why } if *at == now => {
+                let who = match by {
+                    Actor::Principal { name } => format!("by {name}"),
+                    Actor::Gateway { cause } => format!("by the gateway ({cause})"),
+                };
+                return format!("grant {grant} was revoked {who}: {why}");
+            }
+            AccessState::Expired { at } if *at == now => reason = format!("grant {grant} expired"),
+            AccessState::Released { at } if *at == now => reason = format!("grant {grant} was released"),
+            _ => {}
+        }
+    }
+    reason
+}

@@ -1,0 +1,552 @@
+//! Asking and deciding: submit, approve, deny, cancel, release, revoke, extend. Each is one unit of work.
+
+use std::sync::Arc;
+
+use safeconduct_lifecycle::{Access, AccessState, Actor, Command, Evidence, Refused, Withdrawal, tally};
+use safeconduct_model::{
+    AccessRequestId, Action, Asked, Change, Decision, Digest, Envelope, GrantId, Narrowing, Operation, OperationSet, Origin, Outcome,
+    Principal, PrincipalName, Resource, ResourceKind, ResourceName, Scope, SqlAction, Timestamp, Ttl, Words,
+};
+use safeconduct_policy::{Approvals, AskedContext};
+use safeconduct_sql::Facts;
+use tokio::sync::oneshot;
+
+use crate::{
+    door::HoldOutcome,
+    identity::Caller,
+    judge::{Question, SharedFacts, as_counted, names},
+    node::App,
+    problem::{Problem, ProblemKind},
+    views::AccessView,
+    world::{Work, World},
+};
+
+/// What somebody asks for.
+#[derive(Clone, Debug)]
+pub struct NewAccessRequest {
+    pub resource: ResourceName,
+    pub what: AskedFor,
+    pub reason: Words,
+    pub ticket: Option<Words>,
+    pub duration: Ttl,
+    pub starts_at: Option<Timestamp>,
+}
+
+/// A window, one statement, or one change to the gateway.
+#[derive(Clone, Debug)]
+pub enum AskedFor {
+    Window { operations: OperationSet, narrow: Narrowing },
+    ExactSql { database: Option<String>, text: String },
+    Change(Change),
+}
+
+/// What policy would say. Nothing is stored.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    pub decision: Decision,
+    pub facts: Option<Arc<Facts>>,
+    /// Who could approve it.
+    pub eligible: Vec<PrincipalName>,
+}
+
+/// An asking with everything worked out but policy's answer.
+pub(crate) struct Submission {
+    pub requester: PrincipalName,
+    pub resource: ResourceName,
+    pub scope: Scope,
+    pub duration: Ttl,
+    pub starts_at: Option<Timestamp>,
+    /// How long it waits for a decision.
+    pub pending: Ttl,
+    pub asked: Asked,
+    pub origin: Origin,
+    pub facts: SharedFacts,
+    /// Told when a held statement is decided.
+    pub hold: Option<oneshot::Sender<HoldOutcome>>,
+}
+
+/// What became of an asking.
+pub(crate) struct Submitted {
+    pub access: Access,
+    pub eligible: Vec<PrincipalName>,
+    /// True if the same was asked already and waits.
+    pub merged: bool,
+}
+
+/// Latest start of a scheduled grant.
+const LATEST_START_SECONDS: i64 = 30 * 24 * 3600;
+
+impl App {
+    /// Asks. The answer may be a grant, an access request that waits, or a refusal.
+    ///
+    /// # Errors
+    /// `REQ-001` for what can't be asked, `REQ-002` if policy denies, `REQ-003` for too long, `REQ-004` if nobody could approve,
+    /// `REQ-005` for too many waiting, `RES-001` for a resource the caller may not know.
+    pub async fn ask(&self, caller: &Caller, new: NewAccessRequest) -> Result<AccessView, Problem> {
+        let submission = self.submission(caller, new)?;
+        let Submitted { access, merged, .. } = self.submit(submission).await?;
+        let mut view = self.view(caller, access).await?;
+        view.merged = merged;
+        Ok(view)
+    }
+
+    /// What policy would say to an asking.
+    ///
+    /// # Errors
+    /// As [`App::ask`], except that a denial is an answer.
+    pub async fn preview(&self, caller: &Caller, new: NewAccessRequest) -> Result<Preview, Problem> {
+        let submission = self.submission(caller, new)?;
+        let (world, now) = (self.world(), self.now());
+        let (principal, resource) = self.parties(&world, &submission)?;
+        let decision = judge_submission(&world, &submission, principal, resource, now);
+        if decision.outcome == Outcome::Deny && !self.may_know(&world, caller, resource, now) {
+            return Err(Problem::no_resource(submission.resource.as_str()));
+        }
+        let envelope = self.envelope(&submission, principal, &decision, &world, now)?;
+        let eligible = names(&world.eligible(&envelope, submission.facts.as_deref(), now));
+        Ok(Preview { decision, facts: submission.facts, eligible })
+    }
+
+    fn submission(&self, caller: &Caller, new: NewAccessRequest) -> Result<Submission, Problem> {
+        let (world, now) = (self.world(), self.now());
+        let resource = world.resource(&new.resource).ok_or_else(|| Problem::no_resource(new.resource.as_str()))?;
+        let (scope, facts) = self.scope(&world, resource, new.what)?;
+        if let Some(start) = new.starts_at {
+            if start > now.plus_seconds(LATEST_START_SECONDS) {
+                return Err(Problem::invalid("the start is more than 30 days ahead"));
+            }
+        }
+        Ok(Submission {
+            requester: caller.name.clone(),
+            resource: new.resource,
+            scope,
+            duration: new.duration,
+            starts_at: new.starts_at.filter(|start| *start > now),
+            pending: self.node.settings.pending,
+            asked: caller.asked(new.reason, new.ticket, now),
+            origin: Origin::Asked,
+            facts,
+            hold: None,
+        })
+    }
+
+    fn scope(&self, world: &World, resource: &Resource, what: AskedFor) -> Result<(Scope, SharedFacts), Problem> {
+        match (what, &resource.kind) {
+            (AskedFor::Window { operations, narrow }, ResourceKind::Postgres(_)) => {
+                let mut operations = operations;
+                if operations.iter().any(Operation::is_administration) || operations.contains(Operation::Unknown) || operations.is_empty() {
+                    return Err(Problem::invalid(format!("a window on `{}` can't hold `{operations}`", resource.name))
+                        .next("operations are read, write, ddl, temp, admin, unrestricted"));
+                }
+                operations.insert(Operation::Connect);
+                let texts = narrow.databases.iter().chain(&narrow.schemas).chain(&narrow.tables);
+                for text in texts {
+                    safeconduct_model::text::check_statement(text).map_err(|e| Problem::invalid(e.to_string()))?;
+                }
+                Ok((Scope::Window { operations, narrow }, None))
+            }
+            (AskedFor::ExactSql { database, text }, ResourceKind::Postgres(postgres)) => {
+                let database = database.unwrap_or_else(|| postgres.database.clone());
+                if database != postgres.database && !postgres.databases.contains(&database) {
+                    return Err(Problem::invalid(format!("`{}` does not offer this database", resource.name)));
+                }
+                let facts = self.facts_for(world, &resource.name, &text);
+                let action = Action::Sql(SqlAction { database, text, parameters: Vec::new(), settings: std::collections::BTreeMap::new() });
+                Ok((Scope::Exact { action, needs: facts.operations.clone() }, Some(facts)))
+            }
+            (AskedFor::Change(change), ResourceKind::Safeconduct) => {
+                let needs = [change.operation()].into_iter().collect();
+                Ok((Scope::Exact { action: Action::Administration(change), needs }, None))
+            }
+            _ => Err(Problem::invalid(format!("this can't be asked of `{}`", resource.name))),
+        }
+    }
+
+    fn parties<'w>(&self, world: &'w World, submission: &Submission) -> Result<(&'w Principal, &'w Resource), Problem> {
+        let confirms_clock = matches!(&submission.scope, Scope::Exact { action: Action::Administration(Change::ConfirmClock), .. });
+        if let Some(why) = world.frozen.as_ref().filter(|_| !confirms_clock) {
+            return Err(Problem::frozen(why));
+        }
+        if let Scope::Exact { action, .. } = &submission.scope {
+            action.check_shown().map_err(|e| {
+                Problem::invalid("an approver could not be shown this as it is").why(e.to_string()).next("write such characters as escapes")
+            })?;
+        }
+        let principal = world.directory.find(&submission.requester).filter(|p| !p.disabled).ok_or_else(Problem::not_signed_in)?;
+        let resource = world.resource(&submission.resource).ok_or_else(|| Problem::no_resource(submission.resource.as_str()))?;
+        Ok((principal, resource))
+    }
+
+    pub(crate) async fn submit(&self, mut submission: Submission) -> Result<Submitted, Problem> {
+        let (guard, mut work) = self.begin().await;
+        let now = work.now;
+        let world = work.world.clone();
+        let (principal, resource) = self.parties(&world, &submission)?;
+        if let Scope::Exact { action: Action::Administration(change), .. } = &submission.scope {
+            self.check_change(&world, change).await?;
+        }
+        let decision = judge_submission(&world, &submission, principal, resource, now);
+        let envelope = self.envelope(&submission, principal, &decision, &world, now)?;
+        let id = envelope.access_request.clone();
+        let facts = submission.facts.clone();
+        if decision.outcome == Outcome::Deny {
+            if !self.may_know_as(&world, principal, resource, &submission.asked.source, now) {
+                return Err(Problem::no_resource(resource.name.as_str()));
+            }
+            let problem = Problem::denied_by_policy(&decision);
+            self.run(&mut work, &id, Command::Submit { envelope: Box::new(envelope), decision })?;
+            self.commit(guard, work).await?;
+            return Err(problem);
+        }
+        if let Some(limit) = decision.obligations.max_duration.filter(|limit| submission.duration > *limit) {
+            return Err(Problem::new("REQ-003", ProblemKind::Denied, format!("policy allows at most {limit} at once"))
+                .why(format!("{} was asked for", submission.duration))
+                .next(format!("ask again with `--for {limit}` or less")));
+        }
+        let eligible = world.eligible(&envelope, facts.as_deref(), now);
+        if let Outcome::NeedApproval { quorum } = &decision.outcome {
+            if !quorum.is_met_by(&as_counted(&eligible)) {
+                return Err(Problem::new("REQ-004", ProblemKind::Denied, "nobody could approve this")
+                    .why(format!("it takes {quorum}; who may approve it: {}", list(&names(&eligible))))
+                    .next("an administrator changes the groups or the policy"));
+            }
+            if let Some(same) = same_pending(&world, &envelope) {
+                return Ok(Submitted { access: (*same).clone(), eligible: names(&eligible), merged: true });
+            }
+            let waiting = world
+                .access
+                .values()
+                .filter(|a| matches!(a.state, AccessState::Pending) && a.envelope.requester == envelope.requester)
+                .count();
+            if waiting >= self.node.settings.pending_per_principal {
+                return Err(Problem::new("REQ-005", ProblemKind::TooMany, format!("{waiting} of your access requests wait already"))
+                    .next("cancel some with `cancel`, or wait until they are decided"));
+            }
+        }
+        self.run(&mut work, &id, Command::Submit { envelope: Box::new(envelope), decision })?;
+        self.follow_up(&mut work).await?;
+        let access = work.access(&id).map(|a| (**a).clone()).ok_or_else(|| Problem::not_found("access request"))?;
+        if let Some(hold) = submission.hold.take() {
+            self.node.holds.lock().insert(id.clone(), hold);
+        }
+        if let Err(problem) = self.commit(guard, work).await {
+            self.node.holds.lock().remove(&id);
+            return Err(problem);
+        }
+        Ok(Submitted { access, eligible: names(&eligible), merged: false })
+    }
+
+    fn envelope(
+        &self,
+        submission: &Submission,
+        principal: &Principal,
+        decision: &Decision,
+        world: &World,
+        now: Timestamp,
+    ) -> Result<Envelope, Problem> {
+        let quorum = match &decision.outcome {
+            Outcome::NeedApproval { quorum } => Some(quorum.clone()),
+            Outcome::Allow | Outcome::Deny => None,
+        };
+        Ok(Envelope {
+            v: 1,
+            gateway: self.node.settings.gateway.clone(),
+            access_request: AccessRequestId::from_bits(self.bits()?),
+            nonce: self.nonce()?,
+            requester: submission.requester.clone(),
+            requester_kind: principal.kind,
+            resource: submission.resource.clone(),
+            scope: submission.scope.clone(),
+            duration: submission.duration,
+            starts_at: submission.starts_at,
+            asked_at: now,
+            pending_until: now.after(submission.pending),
+            asked: submission.asked.clone(),
+            origin: submission.origin.clone(),
+            policy: world.bundle.hash,
+            quorum,
+            roster_epoch: world.directory.epoch,
+        })
+    }
+
+    /// Approves what was shown.
+    ///
+    /// # Errors
+    /// `APPROVE-…` if the caller may not, `REQ-007` if it is not what was shown, `REQ-006` and `REQ-009` if it is decided or over.
+    pub async fn approve(
+        &self,
+        caller: &Caller,
+        id: &AccessRequestId,
+        digest: Digest,
+        comment: Option<Words>,
+    ) -> Result<AccessView, Problem> {
+        let (guard, mut work, access, facts) = self.review(caller, id).await?;
+        let by = self.reviewer(&work, caller, &access, facts.as_deref())?;
+        let others = work.world.reviewers(&access, facts.as_deref(), work.now);
+        let counted = tally(&access, Some(&by), &others);
+        let judgement = work.world.judge_envelope(&access.envelope, facts.as_deref(), Approvals::Given(&counted), work.now);
+        let evidence = caller.evidence();
+        self.run(&mut work, id, Command::Approve { by, digest, comment, evidence, others, judgement })?;
+        self.follow_up(&mut work).await?;
+        self.finish(caller, guard, work, id).await
+    }
+
+    /// Denies; what was granted already is revoked.
+    ///
+    /// # Errors
+    /// As [`App::approve`].
+    pub async fn deny(&self, caller: &Caller, id: &AccessRequestId, comment: Words) -> Result<AccessView, Problem> {
+        let (guard, mut work, access, facts) = self.review(caller, id).await?;
+        let by = self.reviewer(&work, caller, &access, facts.as_deref())?;
+        let evidence: Evidence = caller.evidence();
+        self.run(&mut work, id, Command::Deny { by, comment, evidence })?;
+        self.finish(caller, guard, work, id).await
+    }
+
+    /// Takes a waiting access request back.
+    ///
+    /// # Errors
+    /// `GRANT-002` unless the caller asked for it, `REQ-006` if it is decided.
+    pub async fn cancel(&self, caller: &Caller, id: &AccessRequestId) -> Result<AccessView, Problem> {
+        let (guard, mut work, _, _) = self.review(caller, id).await?;
+        let by = Actor::Principal { name: caller.name.clone() };
+        self.run(&mut work, id, Command::Withdraw { by, why: Withdrawal::Cancelled })?;
+        self.finish(caller, guard, work, id).await
+    }
+
+    /// Gives a grant back.
+    ///
+    /// # Errors
+    /// `GRANT-002` unless the caller holds it, `GRANT-003` if it is over.
+    pub async fn release(&self, caller: &Caller, id: &GrantId) -> Result<AccessView, Problem> {
+        let id = id.access_request();
+        let (guard, mut work, _, _) = self.review(caller, &id).await?;
+        self.run(&mut work, &id, Command::Release { by: caller.name.clone() })?;
+        self.finish(caller, guard, work, &id).await
+    }
+
+    /// Ends somebody's grant at once. Its holder, who may approve it and administrators may.
+    ///
+    /// # Errors
+    /// `GRANT-004` if the caller may not, `GRANT-003` if it is over.
+    pub async fn revoke(&self, caller: &Caller, id: &GrantId, reason: Words) -> Result<AccessView, Problem> {
+        let id = id.access_request();
+        let (guard, mut work, access, facts) = self.review(caller, &id).await?;
+        let may_end = self.may_administer(&work.world, caller, Operation::EndAccess, work.now)
+            || access.envelope.requester == caller.name
+            || self
+                .reviewer(&work, caller, &access, facts.as_deref())
+                .is_ok_and(|r| safeconduct_lifecycle::check_reviewer(&access.envelope, &r).is_ok());
+        if !may_end {
+            return Err(Problem::new("GRANT-004", ProblemKind::Denied, "you may not end this grant")
+                .next("its holder, its approvers and administrators may"));
+        }
+        let by = Actor::Principal { name: caller.name.clone() };
+        match work.run(&id, Command::Revoke { by, reason: reason.as_str().to_owned() }) {
+            Ok(()) => self.finish(caller, guard, work, &id).await,
+            Err(Refused::Running) => {
+                // It runs: it is cut, and its outcome is settled by who runs it.
+                if let Some(stop) = self.node.runs.lock().get(&id) {
+                    stop.send_replace(true);
+                }
+                drop(guard);
+                self.view(caller, access).await
+            }
+            Err(refused) => Err(Problem::refused(&refused, work.now)),
+        }
+    }
+
+    /// Asks that a grant last longer: an access request of its own that moves the deadline when it is granted.
+    ///
+    /// # Errors
+    /// `GRANT-002` unless the caller holds it, `GRANT-003` if it is not live; else as [`App::ask`].
+    pub async fn extend(&self, caller: &Caller, id: &GrantId, by: Ttl, reason: Words) -> Result<AccessView, Problem> {
+        let (world, now) = (self.world(), self.now());
+        let access = self.load_access(&id.access_request()).await?.ok_or_else(|| Problem::not_found("grant"))?;
+        if access.envelope.requester != caller.name {
+            return Err(if self.sees(&world, caller, &access, now) {
+                Problem::refused(&Refused::NotHolder, now)
+            } else {
+                Problem::not_found("grant")
+            });
+        }
+        if !access.is_live(now) {
+            return Err(Problem::refused(&Refused::WrongState { state: access.state.name() }, now));
+        }
+        let submission = Submission {
+            requester: caller.name.clone(),
+            resource: access.envelope.resource.clone(),
+            scope: access.envelope.scope.clone(),
+            duration: by,
+            starts_at: None,
+            pending: self.node.settings.pending,
+            asked: caller.asked(reason, access.envelope.asked.ticket.clone(), now),
+            origin: Origin::Extension { of: id.clone() },
+            facts: None,
+            hold: None,
+        };
+        let Submitted { access, merged, .. } = self.submit(submission).await?;
+        let mut view = self.view(caller, access).await?;
+        view.merged = merged;
+        Ok(view)
+    }
+
+    /// Begins work on an access request the caller may see.
+    #[expect(clippy::type_complexity, reason = "the parts every review begins with")]
+    async fn review(
+        &self,
+        caller: &Caller,
+        id: &AccessRequestId,
+    ) -> Result<(tokio::sync::MutexGuard<'_, ()>, Work, Access, SharedFacts), Problem> {
+        let (guard, mut work) = self.begin().await;
+        self.recall(&mut work, id).await?;
+        let access = work.access(id).map(|a| (**a).clone()).ok_or_else(|| Problem::not_found("access request"))?;
+        if !self.sees(&work.world, caller, &access, work.now) {
+            return Err(Problem::not_found("access request"));
+        }
+        let facts = self.facts_of(&work.world, &access.envelope);
+        Ok((guard, work, access, facts))
+    }
+
+    fn reviewer(
+        &self,
+        work: &Work,
+        caller: &Caller,
+        access: &Access,
+        facts: Option<&Facts>,
+    ) -> Result<safeconduct_lifecycle::Reviewer, Problem> {
+        work.world.reviewer(&caller.name, &access.envelope, facts, work.now).ok_or_else(Problem::not_signed_in)
+    }
+
+    async fn finish(
+        &self,
+        caller: &Caller,
+        guard: tokio::sync::MutexGuard<'_, ()>,
+        work: Work,
+        id: &AccessRequestId,
+    ) -> Result<AccessView, Problem> {
+        let access = work.access(id).map(|a| (**a).clone()).ok_or_else(|| Problem::not_found("access request"))?;
+        self.commit(guard, work).await?;
+        self.view(caller, access).await
+    }
+
+    pub(crate) fn run(&self, work: &mut Work, id: &AccessRequestId, command: Command) -> Result<(), Problem> {
+        let now = work.now;
+        work.run(id, command).map_err(|refused| Problem::refused(&refused, now))
+    }
+
+    /// True if there is anything at all on this resource that the caller may ask for.
+    pub(crate) fn may_know(&self, world: &World, caller: &Caller, resource: &Resource, now: Timestamp) -> bool {
+        world.directory.find(&caller.name).is_some_and(|p| self.may_know_as(world, p, resource, &caller.source, now))
+    }
+
+    fn may_know_as(&self, world: &World, principal: &Principal, resource: &Resource, source: &str, now: Timestamp) -> bool {
+        askable(resource).iter().any(|(operation, exact)| {
+            self.outcome_for(world, principal, resource, *operation, *exact, source, now).outcome != Outcome::Deny
+        })
+    }
+
+    /// Policy's answer about one operation, as if asked now for a second without a ticket.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one question")]
+    pub(crate) fn outcome_for(
+        &self,
+        world: &World,
+        principal: &Principal,
+        resource: &Resource,
+        operation: Operation,
+        exact: bool,
+        source: &str,
+        now: Timestamp,
+    ) -> Decision {
+        let operations = [operation].into_iter().collect();
+        let asked = AskedContext {
+            reason: "what may I ask for".to_owned(),
+            ticket: Some("any".to_owned()),
+            duration: Ttl::MIN,
+            source: safeconduct_policy::address(source),
+            sign_in: "password".to_owned(),
+            sign_in_age_seconds: 0,
+        };
+        world.judge(
+            &Question {
+                principal,
+                resource,
+                operations: &operations,
+                exact,
+                asked: &asked,
+                source,
+                facts: None,
+                approvals: Approvals::Unknown,
+            },
+            now,
+        )
+    }
+}
+
+/// What may be asked of a resource: operations as windows, and what only an exact action passes.
+pub(crate) fn askable(resource: &Resource) -> Vec<(Operation, bool)> {
+    match &resource.kind {
+        ResourceKind::Postgres(_) => vec![
+            (Operation::Read, false),
+            (Operation::Write, false),
+            (Operation::Ddl, false),
+            (Operation::Temp, false),
+            (Operation::Admin, false),
+            (Operation::Unrestricted, false),
+            (Operation::Read, true),
+            (Operation::Write, true),
+            (Operation::Ddl, true),
+            (Operation::Admin, true),
+            (Operation::Unknown, true),
+        ],
+        ResourceKind::Safeconduct => [
+            Operation::ManagePeople,
+            Operation::ManageGroups,
+            Operation::ManageWorkloads,
+            Operation::ApplyPolicy,
+            Operation::EndAccess,
+            Operation::Audit,
+        ]
+        .map(|operation| (operation, true))
+        .to_vec(),
+    }
+}
+
+fn judge_submission(world: &World, submission: &Submission, principal: &Principal, resource: &Resource, now: Timestamp) -> Decision {
+    let asked = AskedContext::of(&submission.asked, submission.duration);
+    world.judge(
+        &Question {
+            principal,
+            resource,
+            operations: submission.scope.operations(),
+            exact: submission.scope.is_exact(),
+            asked: &asked,
+            source: &submission.asked.source,
+            facts: submission.facts.as_deref(),
+            approvals: Approvals::Unknown,
+        },
+        now,
+    )
+}
+
+/// The same asking, if it waits already: approvers are not asked twice.
+fn same_pending(world: &World, envelope: &Envelope) -> Option<Arc<Access>> {
+    world
+        .access
+        .values()
+        .find(|a| {
+            matches!(a.state, AccessState::Pending)
+                && !matches!(envelope.origin, Origin::Held { .. })
+                && a.envelope.requester == envelope.requester
+                && a.envelope.resource == envelope.resource
+                && a.envelope.scope == envelope.scope
+                && a.envelope.duration == envelope.duration
+                && a.envelope.starts_at == envelope.starts_at
+                && a.envelope.origin == envelope.origin
+        })
+        .cloned()
+}
+
+fn list(names: &[PrincipalName]) -> String {
+    if names.is_empty() { "nobody".to_owned() } else { names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ") }
+}

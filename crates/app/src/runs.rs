@@ -1,0 +1,115 @@
+//! Exact actions: claimed once, run by the gateway from what is stored, settled with what really happened.
+
+use safeconduct_lifecycle::{Access, AccessState, Command, ExactOutcome};
+use safeconduct_model::{AccessRequestId, Action, Origin, PrincipalName, Scope, SessionId};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    identity::Caller,
+    node::App,
+    ports::{BoxFuture, ResultPart, ResultSink, Run, SinkClosed},
+    problem::{Problem, ProblemKind},
+};
+
+impl App {
+    /// Runs an approved exact action once; results stream into the sink. Only its requester may.
+    ///
+    /// Cancellation: when this future is dropped the action goes on and its outcome is settled; only the results are lost.
+    ///
+    /// # Errors
+    /// `RUN-001` if it is not ready, `RUN-003` if it runs or ran already, `GRANT-002` for anybody but its requester.
+    pub async fn execute(
+        &self,
+        caller: &Caller,
+        id: &AccessRequestId,
+        sink: &mut (dyn ResultSink + Send),
+    ) -> Result<ExactOutcome, Problem> {
+        let access = self.load_access(id).await?.ok_or_else(|| Problem::not_found("access request"))?;
+        if !self.sees(&self.world(), caller, &access, self.now()) {
+            return Err(Problem::not_found("access request"));
+        }
+        let (Scope::Exact { action: Action::Sql(action), .. }, Origin::Asked) = (&access.envelope.scope, &access.envelope.origin) else {
+            return Err(Problem::new("RUN-002", ProblemKind::Invalid, "this access request is not an action to run"));
+        };
+        let executor = self.node.executor.get().cloned();
+        let executor = executor
+            .ok_or_else(|| Problem::new("RUN-004", ProblemKind::Unavailable, "this gateway runs no actions").next("try again later"))?;
+        let claimed = self.claim(id, &caller.name).await?;
+        let resource = self.world().resource(&access.envelope.resource).cloned();
+        let Some(resource) = resource else {
+            let outcome = ExactOutcome::RefusedNotRun { why: "the resource is gone".to_owned() };
+            self.settle(id, outcome.clone()).await;
+            return Ok(outcome);
+        };
+        let (stop, stopped) = watch::channel(false);
+        self.node.runs.lock().insert(id.clone(), stop);
+        let session = SessionId::from_bits(self.bits()?);
+        let run = Run {
+            permit: self.mint_claimed(&session, &claimed),
+            resource,
+            action: action.clone(),
+            principal: caller.name.clone(),
+            stop: stopped,
+        };
+        let (parts, mut results) = mpsc::channel::<ResultPart>(64);
+        let (app, id) = (self.clone(), id.clone());
+        // On its own task: whoever asked may go away, the outcome is settled all the same.
+        let running = tokio::spawn(async move {
+            let mut sink = Channel(parts);
+            let outcome = executor.execute(run, &mut sink).await;
+            app.settle(&id, outcome.clone()).await;
+            app.node.runs.lock().remove(&id);
+            outcome
+        });
+        while let Some(part) = results.recv().await {
+            if sink.push(part).await.is_err() {
+                results.close();
+                break;
+            }
+        }
+        running.await.map_err(|_| Problem::new("RUN-005", ProblemKind::Unavailable, "the outcome is not known").next("see `show`"))
+    }
+
+    /// Takes up an exact action: compare-and-set, with policy asked again.
+    pub(crate) async fn claim(&self, id: &AccessRequestId, requester: &PrincipalName) -> Result<Access, Problem> {
+        let (guard, mut work) = self.begin().await;
+        self.recall(&mut work, id).await?;
+        let access = work.access(id).cloned().ok_or_else(|| Problem::not_found("access request"))?;
+        if access.envelope.requester != *requester {
+            return Err(Problem::refused(&safeconduct_lifecycle::Refused::NotHolder, work.now));
+        }
+        if let Some(why) = &work.world.frozen {
+            return Err(Problem::frozen(why));
+        }
+        if matches!(access.state, AccessState::Pending | AccessState::Scheduled { .. }) {
+            return Err(Problem::new("RUN-001", ProblemKind::Conflict, "it is not approved yet")
+                .next(format!("wait for it: safeconduct show {id}")));
+        }
+        let facts = self.facts_of(&work.world, &access.envelope);
+        let judgement = work.world.judge_standing(&access, facts.as_deref(), work.now);
+        self.run(&mut work, id, Command::Claim { judgement })?;
+        let claimed = work.access(id).map(|a| (**a).clone()).ok_or_else(|| Problem::not_found("access request"))?;
+        self.commit(guard, work).await?;
+        Ok(claimed)
+    }
+
+    /// Records how a claimed action ended, until the store takes it.
+    pub(crate) async fn settle(&self, id: &AccessRequestId, outcome: ExactOutcome) {
+        self.insist("an outcome", |work| {
+            // Settled already by a restart in between: the first word stands.
+            if let Err(refused) = work.run(id, Command::Settle { outcome: outcome.clone() }) {
+                tracing::warn!(%id, %refused, "outcome not recorded");
+            }
+        })
+        .await;
+        self.retire_ended().await;
+    }
+}
+
+struct Channel(mpsc::Sender<ResultPart>);
+
+impl ResultSink for Channel {
+    fn push(&mut self, part: ResultPart) -> BoxFuture<'_, Result<(), SinkClosed>> {
+        Box::pin(async move { self.0.send(part).await.map_err(|_| SinkClosed) })
+    }
+}

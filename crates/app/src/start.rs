@@ -1,0 +1,339 @@
+//! Starting: the world from what is open in the store, recovery of what a crash left behind, and the operator's first people.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use safeconduct_lifecycle::{AccessState, Actor, Command, Event, ExactOutcome, NodeEvent, PolicyEvent, SessionEvent, StreamId, Withdrawal};
+use safeconduct_model::{Change, GroupName, MintingKey, Origin, PrincipalName, SecretRef};
+use safeconduct_policy::BundleFiles;
+use tokio::sync::{broadcast, watch};
+use zeroize::Zeroizing;
+
+use crate::{
+    door::{DOOR_SECRETS, read_door_secrets},
+    effective_clock::{EffectiveClock, TOLERATED_SECONDS},
+    facts::FactsService,
+    identity::{SIGN_INS, SignIns},
+    node::{App, Node, Ports, Settings},
+    ports::{AccessQuery, SessionQuery, Stored, What},
+    problem::{Problem, ProblemKind},
+    world::World,
+};
+
+/// Kind of stored values: keys of this node that are no secret from its store.
+const NODE: &str = "node";
+/// News a slow listener may fall behind by.
+const NEWS_KEPT: usize = 4096;
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the store can't be read: {0}")]
+    Store(#[from] Problem),
+    #[error("the parser threads can't be started")]
+    Parser(#[source] std::io::Error),
+}
+
+/// A person or workload the operator makes at the machine.
+#[derive(Debug)]
+pub struct Person {
+    pub name: PrincipalName,
+    pub display_name: String,
+    pub groups: Vec<GroupName>,
+    /// People choose a password by a code if it is `None`; workloads get a token.
+    pub password: Option<Zeroizing<String>>,
+    pub workload: bool,
+}
+
+impl App {
+    /// Starts on a store: reads what is open, recovers journals, ends what a crash left in the middle.
+    ///
+    /// # Errors
+    /// [`StartError`] if the store can't be read or what must be recorded at start can't be.
+    pub async fn start(ports: Ports, settings: Settings, key: MintingKey) -> Result<Self, StartError> {
+        let store = Arc::clone(&ports.store);
+        let high_water = store.high_water().await.map_err(Problem::from)?;
+        let behind = high_water.map_or(0, |mark| (mark.micros() - ports.clock.now().micros()) / 1_000_000);
+        let world = read_world(&ports).await?;
+        let sign_ins = SignIns::read(store.values(SIGN_INS).await.map_err(Problem::from)?);
+        let door_secrets = read_door_secrets(store.values(DOOR_SECRETS).await.map_err(Problem::from)?);
+        let door_salt_key = door_salt_key(&ports).await?;
+        let checkpoint = store.checkpoint().await.map_err(Problem::from)?;
+        let covered = checkpoint.and_then(|note| note.lines().nth(1).and_then(|line| line.parse().ok())).unwrap_or(0);
+        let app = Self {
+            node: Arc::new(Node {
+                clock: EffectiveClock::new(Arc::clone(&ports.clock), high_water),
+                ports,
+                settings,
+                key,
+                facts: FactsService::start().map_err(StartError::Parser)?,
+                world: arc_swap::ArcSwap::from_pointee(world),
+                writer: tokio::sync::Mutex::new(()),
+                news: broadcast::Sender::new(NEWS_KEPT),
+                doors: parking_lot::Mutex::default(),
+                holds: parking_lot::Mutex::default(),
+                runs: parking_lot::Mutex::default(),
+                executor: std::sync::OnceLock::new(),
+                sign_ins,
+                door_secrets: parking_lot::Mutex::new(door_secrets.into_iter().collect()),
+                door_salt_key,
+                function_classes: parking_lot::Mutex::default(),
+                checkpoint_size: covered.into(),
+                deadline_changed: tokio::sync::Notify::new(),
+            }),
+        };
+        app.load_active_bundle().await?;
+        app.recover(behind).await?;
+        app.tick().await?;
+        Ok(app)
+    }
+
+    async fn load_active_bundle(&self) -> Result<(), Problem> {
+        let policy = self.node.ports.store.load(StreamId::Policy).await?;
+        let active = policy.iter().rev().find_map(|stored| match &stored.event {
+            Some(Event::Policy(PolicyEvent::BundleApplied { hash, .. })) => Some(*hash),
+            _ => None,
+        });
+        if let Some(hash) = active {
+            let bundle = self.load_bundle(&hash).await?;
+            let mut world = (*self.world()).clone();
+            world.bundle = bundle;
+            self.node.world.store(Arc::new(world));
+        }
+        Ok(())
+    }
+
+    /// Ends what was in the middle when the node stopped, and says so in the ledger.
+    async fn recover(&self, behind: i64) -> Result<(), Problem> {
+        let recovered = self.node.ports.recorder.recover().await?;
+        let stopped_in_order = self.stopped_in_order().await?;
+        let (guard, mut work) = self.begin().await;
+        let at = work.now;
+        if let Some(last_seen) = stopped_in_order {
+            work.push(StreamId::Node, NodeEvent::CrashFound { last_seen, at });
+        }
+        if behind > TOLERATED_SECONDS {
+            work.push(StreamId::Node, NodeEvent::ClockBehind { seconds: behind.unsigned_abs(), at });
+        }
+        work.push(
+            StreamId::Node,
+            NodeEvent::Started { version: env!("CARGO_PKG_VERSION").to_owned(), gateway: self.node.settings.gateway.clone(), at },
+        );
+        for journal in recovered {
+            let stream = StreamId::Session(journal.session.clone());
+            if !work.world.sessions.contains_key(&journal.session) {
+                tracing::warn!(session = %journal.session, "a recovered recording belongs to no open session");
+                continue;
+            }
+            for chunk in journal.chunks {
+                work.push(stream.clone(), SessionEvent::ChunkSealed { chunk, at });
+            }
+            let open: Vec<String> = journal
+                .open_intents
+                .iter()
+                .filter_map(|record| match &record.what {
+                    What::Intent { statement, .. } => Some(statement.to_string()),
+                    _ => None,
+                })
+                .collect();
+            if let Some(why) = journal.lost {
+                work.push(stream.clone(), SessionEvent::RecordingLost { why, at });
+            }
+            if !open.is_empty() {
+                let why = format!("statements without a known outcome: {}", open.join(", "));
+                work.push(stream.clone(), SessionEvent::RecordingLost { why, at });
+            }
+        }
+        let sessions: Vec<_> = work.world.sessions.values().filter(|s| s.closed.is_none()).cloned().collect();
+        for session in sessions {
+            let closed = SessionEvent::Closed { why: "the gateway stopped".to_owned(), statements: session.statements, at };
+            work.push(StreamId::Session(session.id.clone()), closed);
+        }
+        let open: Vec<_> = work.world.access.values().cloned().collect();
+        for access in open {
+            let id = &access.envelope.access_request;
+            let by = Actor::Gateway { cause: "restart".to_owned() };
+            let held = matches!(access.envelope.origin, Origin::Held { .. });
+            match &access.state {
+                AccessState::Pending if held => self.run(&mut work, id, Command::Withdraw { by, why: Withdrawal::Restarted })?,
+                AccessState::Ready { .. } if held => {
+                    let reason = "the session it was held in is gone".to_owned();
+                    if let Err(refused) = work.run(id, Command::Revoke { by, reason }) {
+                        tracing::warn!(%id, %refused, "not revoked");
+                    }
+                }
+                AccessState::Claimed { .. } => {
+                    let why = "the gateway stopped between taking it up and the answer".to_owned();
+                    self.run(&mut work, id, Command::Settle { outcome: ExactOutcome::Unknown { why } })?;
+                }
+                _ => {}
+            }
+        }
+        self.commit(guard, work).await
+    }
+
+    /// When the node was last seen, unless it stopped in order or never ran.
+    async fn stopped_in_order(&self) -> Result<Option<safeconduct_model::Timestamp>, Problem> {
+        let events = self.node.ports.store.load(StreamId::Node).await?;
+        let last: Option<&Stored> = events.last();
+        Ok(match last.map(|stored| &stored.event) {
+            None | Some(Some(Event::Node(NodeEvent::Stopped { .. }))) => None,
+            Some(_) => self.node.ports.store.high_water().await?,
+        })
+    }
+
+    /// Cuts every session, and records that the node stopped in order.
+    pub async fn shutdown(&self) {
+        let doors: Vec<_> = self.node.doors.lock().values().cloned().collect();
+        for door in doors {
+            door.end("the gateway is stopping".to_owned());
+        }
+        for _ in 0..100 {
+            if self.node.doors.lock().is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let (guard, mut work) = self.begin().await;
+        let at = work.now;
+        work.push(StreamId::Node, NodeEvent::Stopped { at });
+        if let Err(problem) = self.commit(guard, work).await {
+            tracing::error!(%problem, "the stop could not be recorded");
+        }
+        if let Err(problem) = self.publish_checkpoint().await {
+            tracing::error!(%problem, "the last checkpoint could not be published");
+        }
+    }
+
+    /// Ticks in the background; stops when the sender is dropped or says so.
+    #[must_use]
+    pub fn ticking(&self) -> watch::Sender<bool> {
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(self.clone().tick_forever(stopped));
+        stop
+    }
+
+    /// Activates a bundle at the machine: the first one, or one that `serve --bundle` watches. A standing privilege, and recorded as one.
+    ///
+    /// # Errors
+    /// `POLICY-001` with every mistake; nothing changes then.
+    pub async fn operator_policy(&self, files: &BundleFiles) -> Result<(), Problem> {
+        let hash = self.keep_bundle(files).await?;
+        if self.world().bundle.hash == hash {
+            return Ok(());
+        }
+        let (guard, mut work) = self.begin().await;
+        self.perform(&mut work, &Actor::Gateway { cause: "operator".to_owned() }, &Change::ApplyPolicy { hash }).await?;
+        self.commit(guard, work).await
+    }
+
+    /// Makes the first people and workloads, at the machine, while there is nobody. Returns what each signs in with, if it was made here.
+    ///
+    /// # Errors
+    /// `ADMIN-003` once there is anybody: from then on administrators ask for changes.
+    pub async fn operator_people(&self, people: Vec<Person>) -> Result<Vec<Option<crate::OneTime>>, Problem> {
+        let (guard, mut work) = self.begin().await;
+        if work.world.directory.iter().next().is_some() {
+            return Err(
+                Problem::new("ADMIN-003", ProblemKind::Denied, "there are people already").next("an administrator asks for changes")
+            );
+        }
+        let by = Actor::Gateway { cause: "operator".to_owned() };
+        for person in &people {
+            let (name, display_name) = (person.name.clone(), person.display_name.clone());
+            let create =
+                if person.workload { Change::CreateWorkload { name, display_name } } else { Change::CreatePerson { name, display_name } };
+            self.perform(&mut work, &by, &create).await?;
+            for group in &person.groups {
+                self.perform(&mut work, &by, &Change::AddMember { group: group.clone(), name: person.name.clone() }).await?;
+            }
+        }
+        self.commit(guard, work).await?;
+        let mut handed_out = Vec::new();
+        for person in people {
+            handed_out.push(match (person.workload, person.password) {
+                (true, _) => Some(self.issue_token(&person.name).await?),
+                (false, None) => Some(self.issue_code(&person.name).await?),
+                (false, Some(password)) => {
+                    self.set_password(&person.name, password).await?;
+                    None
+                }
+            });
+        }
+        Ok(handed_out)
+    }
+}
+
+async fn read_world(ports: &Ports) -> Result<World, Problem> {
+    let empty = crate::admin::parse_bundle(&BundleFiles { files: BTreeMap::new() })?;
+    let mut world = World::new(empty);
+    let mut streams = vec![StreamId::Directory, StreamId::SignIns, StreamId::Policy, StreamId::Node];
+    let mut query = AccessQuery { open: Some(true), limit: 1000, ..AccessQuery::default() };
+    loop {
+        let rows = ports.store.access_requests(query.clone()).await?;
+        let full = rows.len() == 1000;
+        query.before = rows.last().map(|row| row.id.clone());
+        streams.extend(rows.into_iter().map(|row| StreamId::Access(row.id)));
+        if !full {
+            break;
+        }
+    }
+    let mut query = SessionQuery { live: Some(true), limit: 1000, ..SessionQuery::default() };
+    loop {
+        let rows = ports.store.sessions(query.clone()).await?;
+        let full = rows.len() == 1000;
+        query.before = rows.last().map(|row| row.id.clone());
+        streams.extend(rows.into_iter().map(|row| StreamId::Session(row.id)));
+        if !full {
+            break;
+        }
+    }
+    for stream in streams {
+        for stored in ports.store.load(stream).await? {
+            match &stored.event {
+                Some(event) => world.apply(&stored.stream, event),
+                None => tracing::warn!(index = stored.index, "the body of an event of something open was erased"),
+            }
+        }
+    }
+    Ok(world)
+}
+
+async fn door_salt_key(ports: &Ports) -> Result<[u8; 32], Problem> {
+    let mut key = [0_u8; 32];
+    ports.entropy.fill(&mut key)?;
+    ports.store.put_value_if_absent(NODE, "door-salt-key", key.to_vec()).await?;
+    let stored = ports.store.value(NODE, "door-salt-key").await?;
+    stored
+        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+        .ok_or_else(|| Problem::new("STORE-001", ProblemKind::Unavailable, "the store does not keep what it is given"))
+}
+
+/// A secret that could not be read. The reference is named, never a value.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    #[error("environment variable `{0}` is not set")]
+    NoVariable(String),
+    #[error("secret file `{path}` can't be read")]
+    Unreadable {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Reads a secret by its reference. A line break at its end is dropped.
+///
+/// # Errors
+/// [`SecretError`] names the reference.
+pub fn read_secret(reference: &SecretRef) -> Result<Zeroizing<String>, SecretError> {
+    let mut secret = match reference {
+        SecretRef::Env(name) => Zeroizing::new(std::env::var(name).map_err(|_| SecretError::NoVariable(name.clone()))?),
+        SecretRef::File(path) => {
+            Zeroizing::new(std::fs::read_to_string(path).map_err(|source| SecretError::Unreadable { path: path.clone(), source })?)
+        }
+    };
+    while secret.ends_with(['\n', '\r']) {
+        secret.pop();
+    }
+    Ok(secret)
+}

@@ -1,0 +1,116 @@
+//! The passing of time: lapses, expiries, scheduled starts, and the retiring of what has ended. At most a second apart.
+
+use std::time::Duration;
+
+use safeconduct_lifecycle::{AccessState, Command};
+use tokio::sync::watch;
+
+use crate::{
+    node::App,
+    problem::Problem,
+    world::{is_due, next_deadline},
+};
+
+/// Longest time between two ticks.
+const LONGEST: Duration = Duration::from_secs(1);
+/// Access requests that are due are handled in units of at most this many: others get their turn in between.
+const AT_ONCE: usize = 500;
+/// How often the high-water mark is raised when nothing else is stored.
+const HIGH_WATER_EVERY: Duration = Duration::from_secs(10);
+
+impl App {
+    /// Does what is due now. Doing it again is harmless.
+    ///
+    /// # Errors
+    /// `STORE-001`: then nothing was done and the next tick tries again.
+    pub async fn tick(&self) -> Result<(), Problem> {
+        loop {
+            let (guard, mut work) = self.begin().await;
+            let due: Vec<_> = work
+                .world
+                .access
+                .values()
+                .filter(|a| is_due(a, work.now))
+                .take(AT_ONCE)
+                .map(|a| a.envelope.access_request.clone())
+                .collect();
+            if due.is_empty() {
+                break;
+            }
+            let more = due.len() == AT_ONCE;
+            for id in due {
+                let Some(access) = work.access(&id).cloned() else { continue };
+                let command = if matches!(access.state, AccessState::Scheduled { .. }) {
+                    let facts = self.facts_of(&work.world, &access.envelope);
+                    Command::Activate { judgement: work.world.judge_standing(&access, facts.as_deref(), work.now) }
+                } else {
+                    Command::Tick
+                };
+                self.run(&mut work, &id, command)?;
+            }
+            self.commit(guard, work).await?;
+            if !more {
+                break;
+            }
+        }
+        self.retire_ended().await;
+        Ok(())
+    }
+
+    /// Ends grants that are over and under which no session is left.
+    pub(crate) async fn retire_ended(&self) {
+        let world = self.world();
+        let over = |a: &safeconduct_lifecycle::Access| a.state.is_final() && a.state.was_granted() && !a.ended;
+        if !world.access.values().any(|a| over(a)) {
+            return;
+        }
+        let (guard, mut work) = self.begin().await;
+        let live: Vec<_> = self.node.doors.lock().values().map(|d| (d.principal.clone(), d.resource.name.clone())).collect();
+        let done: Vec<_> = work
+            .world
+            .access
+            .values()
+            .filter(|a| over(a))
+            .filter(|a| {
+                // A session that goes on under another grant does not keep this one open.
+                let holder = (a.envelope.requester.clone(), a.envelope.resource.clone());
+                !live.contains(&holder) || !work.world.live_grants(&holder.0, &holder.1, work.now).is_empty() || a.envelope.scope.is_exact()
+            })
+            .map(|a| a.envelope.access_request.clone())
+            .collect();
+        for id in done {
+            if let Err(refused) = work.run(&id, Command::End) {
+                tracing::warn!(%id, %refused, "not ended");
+            }
+        }
+        if let Err(problem) = self.commit(guard, work).await {
+            tracing::warn!(%problem, "ended grants are recorded later");
+        }
+    }
+
+    /// Ticks, raises the high-water mark and publishes checkpoints until told to stop.
+    pub async fn tick_forever(self, mut stop: watch::Receiver<bool>) {
+        let mut raised = self.node.ports.clock.boot();
+        while !*stop.borrow() {
+            if let Err(problem) = self.tick().await {
+                tracing::error!(%problem, "tick");
+            }
+            if let Err(problem) = self.publish_checkpoint().await {
+                tracing::error!(%problem, "checkpoint");
+            }
+            let boot = self.node.ports.clock.boot();
+            if boot.saturating_sub(raised) >= HIGH_WATER_EVERY {
+                raised = boot;
+                if let Err(error) = self.node.ports.store.raise_high_water(self.now()).await {
+                    tracing::error!(%error, "high-water mark");
+                }
+            }
+            let wait = next_deadline(&self.world()).map_or(LONGEST, |at| at.left(self.now()).min(LONGEST));
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.node.deadline_changed.notified() => {}
+                changed = stop.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The world: everything that is open, as events made it. Readers take a snapshot; one writer replaces it after the store has it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use safeconduct_lifecycle::{
+    Access, AccessEvent, AccessState, Directory, Event, NodeEvent, PolicyEvent, Refused, Session, StreamId, decide, evolve, evolve_session,
+};
+use safeconduct_model::{AccessRequestId, PrincipalName, Resource, ResourceName, SessionId, Timestamp};
+use safeconduct_policy::Bundle;
+
+use crate::ports::{AccessRow, Append, Row, SessionRow};
+
+/// Open access requests and live sessions, people and policy.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub directory: Arc<Directory>,
+    pub bundle: Arc<Bundle>,
+    pub access: BTreeMap<AccessRequestId, Arc<Access>>,
+    pub sessions: BTreeMap<SessionId, Arc<Session>>,
+    /// Why no grant is live, if none is.
+    pub frozen: Option<String>,
+    /// Events per stream, for streams that never end.
+    versions: BTreeMap<StreamId, u64>,
+}
+
+impl World {
+    pub fn new(bundle: Arc<Bundle>) -> Self {
+        Self {
+            directory: Arc::new(Directory::default()),
+            bundle,
+            access: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            frozen: None,
+            versions: BTreeMap::new(),
+        }
+    }
+
+    /// The resource of this name, the gateway itself included.
+    pub fn resource(&self, name: &ResourceName) -> Option<&Arc<Resource>> {
+        self.bundle.resources.get(name)
+    }
+
+    /// Live windows of one holder on one resource.
+    pub fn live_grants(&self, holder: &PrincipalName, resource: &ResourceName, now: Timestamp) -> Vec<Arc<Access>> {
+        if self.frozen.is_some() || self.directory.find(holder).is_none_or(|p| p.disabled) {
+            return Vec::new();
+        }
+        self.access
+            .values()
+            .filter(|a| a.envelope.requester == *holder && a.envelope.resource == *resource && a.is_live(now))
+            .cloned()
+            .collect()
+    }
+
+    fn version(&self, stream: &StreamId) -> u64 {
+        match stream {
+            StreamId::Access(id) => self.access.get(id).map_or(0, |a| a.version),
+            StreamId::Session(id) => self.sessions.get(id).map_or(0, |s| s.version),
+            _ => self.versions.get(stream).copied().unwrap_or(0),
+        }
+    }
+
+    /// Applies one event. Cannot fail.
+    pub fn apply(&mut self, stream: &StreamId, event: &Event) {
+        match (stream, event) {
+            (StreamId::Access(id), Event::Access(event)) => {
+                let before = self.access.remove(id).map(Arc::unwrap_or_clone);
+                if let Some(access) = evolve(before, event) {
+                    self.access.insert(id.clone(), Arc::new(access));
+                }
+            }
+            (StreamId::Session(id), Event::Session(event)) => {
+                let before = self.sessions.remove(id).map(Arc::unwrap_or_clone);
+                if let Some(session) = evolve_session(before, id, event) {
+                    self.sessions.insert(id.clone(), Arc::new(session));
+                }
+            }
+            (_, event) => {
+                *self.versions.entry(stream.clone()).or_default() += 1;
+                match event {
+                    Event::Directory(event) => Arc::make_mut(&mut self.directory).evolve(event),
+                    Event::Node(NodeEvent::ClockBehind { seconds, .. }) => {
+                        self.frozen = Some(format!("the clock is {seconds} s behind the latest recorded time"));
+                    }
+                    Event::Node(NodeEvent::ClockConfirmed { .. }) => self.frozen = None,
+                    Event::Policy(PolicyEvent::BundleApplied { .. })
+                    | Event::Node(_)
+                    | Event::SignIn(_)
+                    | Event::Access(_)
+                    | Event::Session(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Drops what is over: it is read from the store when somebody asks.
+    pub fn drop_closed(&mut self) {
+        self.access.retain(|_, access| is_open(access));
+        self.sessions.retain(|_, session| session.closed.is_none());
+    }
+}
+
+/// True while something can still happen to it.
+pub(crate) fn is_open(access: &Access) -> bool {
+    !access.state.is_final() || (access.state.was_granted() && !access.ended)
+}
+
+/// One unit of work: events that become true together, on a world of their own until the store has them.
+pub(crate) struct Work {
+    pub world: World,
+    pub now: Timestamp,
+    events: Vec<(StreamId, Event)>,
+    expected: BTreeMap<StreamId, u64>,
+}
+
+impl Work {
+    pub fn new(world: World, now: Timestamp) -> Self {
+        Self { world, now, events: Vec::new(), expected: BTreeMap::new() }
+    }
+
+    /// Makes an event part of this unit.
+    pub fn push(&mut self, stream: StreamId, event: impl Into<Event>) {
+        let event = event.into();
+        let before = self.world.version(&stream);
+        self.expected.entry(stream.clone()).or_insert(before);
+        self.world.apply(&stream, &event);
+        self.events.push((stream, event));
+    }
+
+    /// Puts an access request that is no longer open where commands can find it.
+    pub fn recall(&mut self, access: Access) {
+        let id = access.envelope.access_request.clone();
+        self.world.access.entry(id).or_insert_with(|| Arc::new(access));
+    }
+
+    /// Decides a command and makes its events part of this unit.
+    pub fn run(&mut self, id: &AccessRequestId, command: safeconduct_lifecycle::Command) -> Result<(), Refused> {
+        let events = decide(self.world.access.get(id).map(AsRef::as_ref), command, self.now)?;
+        for event in events {
+            self.push(StreamId::Access(id.clone()), event);
+        }
+        Ok(())
+    }
+
+    /// The access request as it stands within this unit.
+    pub fn access(&self, id: &AccessRequestId) -> Option<&Arc<Access>> {
+        self.world.access.get(id)
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Ids of access requests that have become ready in this unit and are to be followed up.
+    pub fn granted(&self) -> Vec<AccessRequestId> {
+        self.events
+            .iter()
+            .filter_map(|(stream, event)| match (stream, event) {
+                (StreamId::Access(id), Event::Access(event)) if matches!(**event, AccessEvent::Granted { .. }) => Some(id.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// What the store is to append, and the events in order.
+    pub fn into_appends(self) -> (World, Vec<Append>, Vec<(StreamId, Event)>) {
+        let mut appends: Vec<Append> = Vec::new();
+        for (stream, event) in &self.events {
+            if let Some(append) = appends.iter_mut().find(|a| a.stream == *stream) {
+                append.events.push(event.clone());
+            } else {
+                let expected = self.expected.get(stream).copied().unwrap_or(0);
+                appends.push(Append { stream: stream.clone(), expected, events: vec![event.clone()], row: None });
+            }
+        }
+        for append in &mut appends {
+            append.row = row(&self.world, &append.stream);
+        }
+        // The ledger keeps the order of the appends: report the events in the same order.
+        let events = appends.iter().flat_map(|a| a.events.iter().map(|e| (a.stream.clone(), e.clone()))).collect();
+        (self.world, appends, events)
+    }
+}
+
+fn row(world: &World, stream: &StreamId) -> Option<Row> {
+    match stream {
+        StreamId::Access(id) => world.access.get(id).map(|access| {
+            Row::Access(AccessRow {
+                id: id.clone(),
+                requester: access.envelope.requester.clone(),
+                resource: access.envelope.resource.clone(),
+                state: access.state.name().to_owned(),
+                exact: access.envelope.scope.is_exact(),
+                asked_at: access.envelope.asked_at,
+                open: is_open(access),
+            })
+        }),
+        StreamId::Session(id) => world.sessions.get(id).map(|session| {
+            Row::Session(SessionRow {
+                id: id.clone(),
+                principal: session.principal.clone(),
+                resource: session.resource.clone(),
+                opened_at: session.opened_at,
+                closed_at: session.closed.as_ref().map(|(at, _)| *at),
+            })
+        }),
+        _ => None,
+    }
+}
+
+/// The grants that end soonest decide when the next tick is due.
+pub(crate) fn next_deadline(world: &World) -> Option<Timestamp> {
+    world.access.values().filter_map(|a| a.deadline()).min()
+}
+
+/// True for a state whose time can run out.
+pub(crate) fn is_due(access: &Access, now: Timestamp) -> bool {
+    access.deadline().is_some_and(|at| at <= now) && !matches!(access.state, AccessState::Claimed { .. })
+}
