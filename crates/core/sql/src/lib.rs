@@ -3,6 +3,7 @@
 //! [`facts()`] decides which operations a grant must hold for a text to pass. It never guesses: what it does not understand is `unknown`.
 //! It knows the text and nothing else, so what a name, an operator or a cast means in the database is beyond it (`docs/guides/sql-facts.md`).
 
+mod catalog;
 pub mod facts;
 mod functions;
 mod kinds;

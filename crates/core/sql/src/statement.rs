@@ -4,11 +4,12 @@ use pg_query::protobuf::{DiscardMode, ObjectType, TransactionStmtKind};
 use safeconduct_model::Operation;
 
 use crate::{
+    catalog::object_type,
     facts::{StatementFacts, StatementKind},
     functions::FunctionClasses,
     kinds, settings,
     tree::{Node, Tree},
-    walk::{Walk, object_type},
+    walk::Walk,
 };
 
 /// Facts about the statement `node`, found at `range` of its text.

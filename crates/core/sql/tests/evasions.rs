@@ -2,27 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::path::Path;
+mod support;
 
 use safeconduct_sql::{FunctionClasses, facts};
-
-struct Case {
-    expected: String,
-    about: String,
-    text: String,
-}
-
-/// The cases of a file: a line `-- OPERATIONS: what it shows`, then the text up to an empty line.
-fn cases(file: &str) -> Vec<Case> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/corpus/evasions").join(file);
-    let text = std::fs::read_to_string(path).unwrap();
-    let parse = |block: &str| {
-        let (head, text) = block.split_once('\n').unwrap_or_else(|| panic!("{file}: `{block}` has no text"));
-        let (expected, about) = head.strip_prefix("-- ").and_then(|head| head.split_once(": ")).unwrap_or_else(|| panic!("{file}: {head}"));
-        Case { expected: expected.to_owned(), about: about.to_owned(), text: text.to_owned() }
-    };
-    text.trim_end().split("\n\n").map(parse).collect()
-}
+use support::evasions::{Case, cases};
 
 fn check(file: &str, at_least: usize) {
     let cases = cases(file);

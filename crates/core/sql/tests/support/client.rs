@@ -95,7 +95,7 @@ impl Client {
                     }
                     answer.error = Some(error);
                 }
-                b'D' if answer.first_column.len() < 100 => answer.first_column.push(first_column(&body)),
+                b'D' if answer.first_column.len() < 10_000 => answer.first_column.push(first_column(&body)),
                 // The server asks for data: there is none.
                 b'G' => self.stream.get_mut().write_all(b"f\0\0\0\x0cno data\0")?,
                 b'R' if body != [0, 0, 0, 0] => return Err(io::Error::other("the server asks for a password")),

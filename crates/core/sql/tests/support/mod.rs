@@ -1,6 +1,7 @@
-//! What the tests against a real server share: a throwaway PostgreSQL and a small client for its simple protocol.
+//! What the tests share: a throwaway PostgreSQL, a small client for its simple protocol, and the corpus of evasions.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // each test uses a part; a failed step ends the test
 
 pub mod client;
+pub mod evasions;
 pub mod server;
