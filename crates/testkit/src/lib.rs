@@ -8,10 +8,12 @@
 mod build;
 mod clock;
 pub mod conformance;
+mod memory_recorder;
 mod memory_store;
 
 pub use build::{
     envelope, gateway, node_started, parsed, person, person_created, postgres_resource, session_opened, sql, ttl, window, words, workload,
 };
 pub use clock::{DryEntropy, START, TestClock, TestEntropy, minutes};
+pub use memory_recorder::MemoryRecorder;
 pub use memory_store::MemoryStore;
