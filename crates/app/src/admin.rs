@@ -228,10 +228,9 @@ impl App {
             // Each ends in the way its state allows; what is over already needs nothing.
             if work.run(&id, Command::Withdraw { by: by(), why: Withdrawal::RequesterDisabled }).is_err()
                 && work.run(&id, Command::Revoke { by: by(), reason }) == Err(safeconduct_lifecycle::Refused::Running)
+                && let Some(stop) = self.node.runs.lock().get(&id)
             {
-                if let Some(stop) = self.node.runs.lock().get(&id) {
-                    stop.send_replace(true);
-                }
+                stop.send_replace(true);
             }
         }
         self.forget_sign_ins_of(name);

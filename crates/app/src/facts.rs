@@ -47,10 +47,8 @@ impl FactsService {
     pub fn facts(&self, text: &str, functions: &Arc<FunctionClasses>) -> Arc<Facts> {
         let key = (Digest::of_bytes(text.as_bytes()), Arc::as_ptr(functions) as usize);
         let cached = text.len() <= CACHED_TEXT_BYTES;
-        if cached {
-            if let Some(facts) = self.cache.lock().get(&key) {
-                return Arc::clone(facts);
-            }
+        if cached && let Some(facts) = self.cache.lock().get(&key) {
+            return Arc::clone(facts);
         }
         let (answer, wait) = mpsc::sync_channel(1);
         let parsed = self.jobs.send((text.to_owned(), Arc::clone(functions), answer)).ok().and_then(|()| wait.recv().ok());

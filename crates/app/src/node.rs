@@ -150,10 +150,10 @@ impl App {
 
     /// Puts the access request into the unit of work, from the store if it is no longer open.
     pub(crate) async fn recall(&self, work: &mut Work, id: &AccessRequestId) -> Result<(), Problem> {
-        if work.access(id).is_none() {
-            if let Some(access) = self.load_access(id).await? {
-                work.recall(access);
-            }
+        if work.access(id).is_none()
+            && let Some(access) = self.load_access(id).await?
+        {
+            work.recall(access);
         }
         Ok(())
     }

@@ -111,10 +111,10 @@ impl App {
         let (world, now) = (self.world(), self.now());
         let resource = world.resource(&new.resource).ok_or_else(|| Problem::no_resource(new.resource.as_str()))?;
         let (scope, facts) = self.scope(&world, resource, new.what)?;
-        if let Some(start) = new.starts_at {
-            if start > now.plus_seconds(LATEST_START_SECONDS) {
-                return Err(Problem::invalid("the start is more than 30 days ahead"));
-            }
+        if let Some(start) = new.starts_at
+            && start > now.plus_seconds(LATEST_START_SECONDS)
+        {
+            return Err(Problem::invalid("the start is more than 30 days ahead"));
         }
         Ok(Submission {
             requester: caller.name.clone(),
