@@ -14,6 +14,7 @@ use crate::{
     problem::Problem,
     resource_file,
     restrict::MAX_GROUPS,
+    statements::with_stack,
 };
 
 /// Most bytes of all files together.
@@ -63,6 +64,10 @@ impl Bundle {
     /// # Errors
     /// Every [`Problem`] that was found, in the order of files and lines.
     pub fn parse(files: &BundleFiles) -> Result<Self, Vec<Problem>> {
+        with_stack(|| Self::parse_here(files))
+    }
+
+    fn parse_here(files: &BundleFiles) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let sorted = sort(files, &mut problems);
         if sorted.too_large {

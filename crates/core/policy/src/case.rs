@@ -10,6 +10,8 @@ use safeconduct_model::{
     Timestamp, Ttl,
 };
 
+use serde::Serialize;
+
 use crate::{
     bundle::Bundle,
     evaluation::{ApprovalQuestion, Approvals, AskedContext, Evaluation, FactsContext, NowContext},
@@ -49,7 +51,7 @@ struct Expected {
 }
 
 /// What came of one case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CaseResult {
     pub file: String,
     pub line: usize,

@@ -15,6 +15,7 @@ use crate::{
     evaluation::{self, ApprovalQuestion, Approvals, Evaluation},
     policy::{Policy, Rule, set_of},
     restrict::MAX_GROUPS,
+    statements::with_stack,
     world::{Unanswerable, World},
 };
 
@@ -25,7 +26,7 @@ impl Policy {
         if let Some(reason) = rule_against(evaluation) {
             return self.denied(vec![reason]);
         }
-        match self.judge_all(evaluation) {
+        match with_stack(|| self.judge_all(evaluation)) {
             Ok(judgements) => self.join(evaluation, &judgements),
             Err(Unanswerable(why)) => self.denied(vec![error("", format!("the question could not be put to policy: {why}"))]),
         }
@@ -41,7 +42,7 @@ impl Policy {
         if !evaluation::fits(approver, None, question.facts) || !evaluation::fits(question.requester, None, None) {
             return (false, vec![rule("size", "the question is too large for policy".to_owned())]);
         }
-        match self.run_approve(question) {
+        match with_stack(|| self.run_approve(question)) {
             Ok(answer) => answer,
             Err(Unanswerable(why)) => (false, vec![error("", format!("the question could not be put to policy: {why}"))]),
         }
@@ -122,7 +123,8 @@ impl Policy {
                 Some(run.allowed && run.errors.is_empty())
             }
         };
-        Ok(Judgement { operation, mode, verdict: verdict(&rules, &tried, errors, most, &named), rules, holds_now })
+        let verdict = verdict(&rules, &tried, errors, most, &named);
+        Ok(Judgement { operation, mode, verdict, rules, most, named, holds_now })
     }
 
     fn run(&self, request: &cedar_policy::Request, set: &PolicySet, world: &World<'_>) -> Run {
@@ -192,13 +194,13 @@ impl Policy {
             }
         };
         let mut decision = Decision { outcome, reasons, obligations, policy: self.hash };
-        if let (Some((seconds, id)), false) = (limit, denied) {
-            if evaluation.asked.duration.seconds() > seconds {
-                let most = decision.obligations.max_duration.map_or_else(String::new, |ttl| ttl.to_string());
-                let text = format!("`{id}` allows at most {most}, asked for was {}; ask for {most} or less", evaluation.asked.duration);
-                decision.reasons.insert(0, Reason { policy_id: id, effect: "rule".to_owned(), text });
-                decision.outcome = Outcome::Deny;
-            }
+        if let (Some((seconds, id)), false) = (limit, denied)
+            && evaluation.asked.duration.seconds() > seconds
+        {
+            let most = decision.obligations.max_duration.map_or_else(String::new, |ttl| ttl.to_string());
+            let text = format!("`{id}` allows at most {most}, asked for was {}; ask for {most} or less", evaluation.asked.duration);
+            decision.reasons.insert(0, Reason { policy_id: id, effect: "rule".to_owned(), text });
+            decision.outcome = Outcome::Deny;
         }
         decision
     }
@@ -216,6 +218,9 @@ pub(crate) struct Judgement {
     pub verdict: Verdict,
     /// The rules whose scope matched.
     pub rules: Vec<Arc<Rule>>,
+    /// The most approvals that any of them can tell apart, and the groups they name.
+    pub most: u32,
+    pub named: BTreeSet<GroupName>,
     /// Whether the policies allow with exactly the approvals given; `None` if approvals are unknown.
     holds_now: Option<bool>,
 }
@@ -326,7 +331,7 @@ fn subsets(named: &BTreeSet<GroupName>) -> Vec<BTreeSet<GroupName>> {
 }
 
 /// The rules no policy can lift.
-fn rule_against(evaluation: &Evaluation<'_>) -> Option<Reason> {
+pub(crate) fn rule_against(evaluation: &Evaluation<'_>) -> Option<Reason> {
     let Evaluation { principal, resource, operations, exact, .. } = *evaluation;
     if principal.disabled {
         return Some(rule("disabled", format!("`{}` is disabled", principal.name)));

@@ -179,10 +179,10 @@ fn tls(reader: &mut Reader<'_, '_>, problems: &mut Vec<Problem>) -> Option<Upstr
     let server_name = tls.string("server_name", problems);
     let disabled = tls.boolean("danger_disabled", problems).unwrap_or(false);
     let place = tls.place();
-    if let Some((path, at)) = ca_file {
-        if !path.starts_with('/') {
-            problems.push(tls.problem(at, "`postgres.tls.ca_file` is an absolute path to PEM certificates"));
-        }
+    if let Some((path, at)) = ca_file
+        && !path.starts_with('/')
+    {
+        problems.push(tls.problem(at, "`postgres.tls.ca_file` is an absolute path to PEM certificates"));
     }
     let answer = match (ca_file, disabled) {
         (Some((ca_file, _)), false) => {

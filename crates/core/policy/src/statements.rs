@@ -5,11 +5,19 @@
 use std::ops::Range;
 
 /// Most brackets open at once.
-const MAX_DEPTH: usize = 40;
-/// Most operators and attribute accesses in one policy: each may make the syntax tree one deeper.
-const MAX_OPERATORS: usize = 400;
+const MAX_DEPTH: usize = 24;
+/// Most operators that join conditions or terms in one policy: each may make the syntax tree one deeper.
+const MAX_JOINED: usize = 100;
+/// Most attribute accesses and calls in a row.
+const MAX_CHAIN: usize = 40;
 /// Most bytes of one policy.
 const MAX_STATEMENT_BYTES: usize = 64 * 1024;
+
+/// Runs what walks syntax trees with 16 MiB of stack. Policies within the bounds above need under 4 MiB, unoptimised.
+pub(crate) fn with_stack<T>(walk: impl FnOnce() -> T) -> T {
+    const MIB: usize = 1024 * 1024;
+    stacker::maybe_grow(8 * MIB, 16 * MIB, walk)
+}
 
 /// One policy's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,24 +53,40 @@ pub(crate) fn split(text: &str) -> Result<Vec<Statement>, TooDeep> {
             "(" | "[" | "{" => open.depth += 1,
             ")" | "]" | "}" => {
                 open.depth = open.depth.saturating_sub(1);
-                if open.depth == 0 && word == "}" {
-                    if let Some(from) = open.clause.take() {
-                        open.clauses.push(ClauseSpan { span: from..token.end });
-                    }
+                if open.depth == 0
+                    && word == "}"
+                    && let Some(from) = open.clause.take()
+                {
+                    open.clauses.push(ClauseSpan { span: from..token.end });
                 }
             }
             "when" | "unless" if open.depth == 0 => open.clause = Some(token.start),
-            "&" | "|" | "!" | "+" | "-" | "*" | "." | "if" | "has" | "like" | "is" | "in" | "=" | "<" | ">" => open.operators += 1,
+            "&" | "|" => open.half_joined += 1,
+            "+" | "-" | "*" | "if" => open.half_joined += 2,
             _ => {}
         }
+        open.chain = match word {
+            "." | "(" | "[" => open.chain + 1,
+            ")" | "]" => open.chain,
+            _ if word.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '"') && !matches!(word, "if" | "in" | "has") => {
+                open.chain
+            }
+            _ => 0,
+        };
+        let refuse = |message| Err(TooDeep { offset: token.start, message });
         if open.depth > MAX_DEPTH {
-            return Err(TooDeep { offset: token.start, message: "more than 40 brackets are open at once" });
+            return refuse("more than 24 brackets are open at once; make it several policies");
         }
-        if open.operators > MAX_OPERATORS * 2 {
-            return Err(TooDeep { offset: start, message: "policy has more than 400 operators; make it several policies" });
+        if open.half_joined > 2 * MAX_JOINED {
+            return refuse(
+                "policy joins more than 100 conditions; make it several policies, or list values as in `[\"a\", \"b\"].contains(x)`",
+            );
+        }
+        if open.chain > MAX_CHAIN {
+            return refuse("more than 40 attributes or calls in a row");
         }
         if token.end.saturating_sub(start) > MAX_STATEMENT_BYTES {
-            return Err(TooDeep { offset: start, message: "policy is longer than 64 KiB; make it several policies" });
+            return refuse("policy is longer than 64 KiB; make it several policies");
         }
         if word == ";" {
             found.push(Statement { span: start..token.end, clauses: std::mem::take(&mut open.clauses) });
@@ -81,7 +105,9 @@ struct Open {
     start: Option<usize>,
     end: usize,
     depth: usize,
-    operators: usize,
+    /// `&&` and `||` are two tokens each.
+    half_joined: usize,
+    chain: usize,
     clause: Option<usize>,
     clauses: Vec<ClauseSpan>,
 }

@@ -1,5 +1,7 @@
 //! The demonstration's bundle parses, and everything its own tests say holds.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
+
 mod support;
 
 #[test]
