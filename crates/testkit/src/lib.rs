@@ -10,6 +10,7 @@ mod clock;
 pub mod conformance;
 mod memory_recorder;
 mod memory_store;
+mod postgres;
 
 pub use build::{
     envelope, gateway, node_started, parsed, person, person_created, postgres_resource, session_opened, sql, ttl, window, words, workload,
@@ -17,3 +18,4 @@ pub use build::{
 pub use clock::{DryEntropy, START, TestClock, TestEntropy, minutes};
 pub use memory_recorder::MemoryRecorder;
 pub use memory_store::MemoryStore;
+pub use postgres::PostgresServer;
