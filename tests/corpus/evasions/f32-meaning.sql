@@ -196,6 +196,15 @@ CREATE TEMP TABLE orders AS SELECT * FROM vault
 -- ddl+temp: so could a temporary type
 CREATE TYPE pg_temp.t AS ENUM ('a')
 
+-- ddl+temp: and another kind of it
+CREATE TYPE pg_temp.t AS (a int)
+
+-- ddl+temp: and a temporary domain
+CREATE DOMAIN pg_temp.d AS int
+
+-- ddl+temp+admin: and a temporary operator
+CREATE OPERATOR pg_temp.= (LEFTARG = text, RIGHTARG = int, FUNCTION = f)
+
 -- read: a unicode-escaped name is a name
 SELECT U&"d\0061t\+000061" FROM orders
 

@@ -168,9 +168,9 @@ pub(crate) fn part(kind: &str) -> Part {
         | "DefElem" | "LockingClause" | "GroupingSet" | "WithClause" | "InferClause" | "OnConflictClause" | "CteSearchClause"
         | "CteCycleClause" | "CommonTableExpr" | "MergeWhenClause" | "ReturningOption" | "ReturningClause" | "IndexElem" | "ColumnDef"
         | "Integer" | "Float" | "Boolean" | "String" | "BitString" | "List" | "AConst" => Part::Plain,
-        // Clauses of the SQL/JSON calls below; none can stand alone.
-        "JsonFormat" | "JsonReturning" | "JsonValueExpr" | "JsonBehavior" | "JsonOutput" | "JsonArgument" | "JsonTablePathSpec"
-        | "JsonTableColumn" | "JsonKeyValue" | "JsonAggConstructor" | "JsonIsPredicate" => Part::Plain,
+        // Clauses of the SQL/JSON calls below; none can stand alone. What `JsonFuncExpr` calls is in a field: `walk` looks.
+        "JsonFuncExpr" | "JsonFormat" | "JsonReturning" | "JsonValueExpr" | "JsonBehavior" | "JsonOutput" | "JsonArgument"
+        | "JsonTablePathSpec" | "JsonTableColumn" | "JsonKeyValue" | "JsonAggConstructor" | "JsonIsPredicate" => Part::Plain,
         "JsonParseExpr" => Part::Calls("json"),
         "JsonScalarExpr" => Part::Calls("json_scalar"),
         "JsonSerializeExpr" => Part::Calls("json_serialize"),

@@ -16,7 +16,7 @@ pub const MAX_TEXT_BYTES: usize = 256 * 1024;
 pub const PARSER_STACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// Deepest nesting of brackets given to the parser.
-const MAX_NESTING: usize = 500;
+const MAX_NESTING: usize = 2_000;
 
 /// Facts about a text, which may hold several statements. Pure; needs [`PARSER_STACK_BYTES`] of stack.
 ///

@@ -1,11 +1,13 @@
 //! One statement: decides its operations and what a gate must track about it.
 
+use std::collections::BTreeSet;
+
 use pg_query::protobuf::{DiscardMode, ObjectType, TransactionStmtKind};
 use safeconduct_model::Operation;
 
 use crate::{
     catalog::object_type,
-    facts::{StatementFacts, StatementKind},
+    facts::{ObjectUse, StatementFacts, StatementKind, Usage},
     functions::FunctionClasses,
     kinds, settings,
     tree::{Node, Tree},
@@ -161,6 +163,8 @@ fn explain(node: &Node, range: (usize, usize), classes: &FunctionClasses) -> Sta
             .iter()
             .filter(|operation| !matches!(operation, Operation::Write | Operation::Ddl | Operation::Temp))
             .collect();
+        let read = explained.objects.into_iter().map(|object| ObjectUse { usage: Usage::Read, ..object });
+        explained.objects = read.collect::<BTreeSet<_>>().into_iter().collect();
     }
     explained.operations.insert(Operation::Read);
     if !matches!(explained.kind, StatementKind::Execute { .. }) {

@@ -243,14 +243,27 @@ impl<'a> Walk<'a> {
             }
             _ => {}
         }
-        for field in ["funcname", "defnames", "type_name", "domainname", "objects", "object", "typevar"] {
-            let parts = node.name_parts(field);
+        self.defined_names(node);
+        self.fields(node, |_| Place::Target(Usage::Ddl));
+        self.defining = outside;
+    }
+
+    /// Names of what is made or changed that are not relations: functions, types, schemas.
+    fn defined_names(&mut self, node: &Node) {
+        if matches!(node.kind, "CreateTrigStmt" | "CreateEventTrigStmt") {
+            // Not called now, but whenever the trigger fires.
+            self.functions.insert(dotted(&node.name_parts("funcname")));
+            return;
+        }
+        let single = ["schemaname", "extname"].map(|field| node.text(field)).into_iter().filter(|_| node.kind.starts_with("Create"));
+        let named = single.filter(|name| !name.is_empty()).map(|name| vec![name]);
+        let listed = ["funcname", "defnames", "type_name", "domainname", "func"].map(|field| node.name_parts(field));
+        for parts in named.chain(listed).filter(|parts| !parts.is_empty()) {
             if parts.len() > 1 && is_temporary_schema(parts[0]) {
                 self.temporary();
             }
+            self.objects.insert(ObjectUse { name: dotted(&parts), usage: Usage::Ddl });
         }
-        self.fields(node, |_| Place::Target(Usage::Ddl));
-        self.defining = outside;
     }
 
     /// A relation that is made: temporary or not.
@@ -375,6 +388,9 @@ impl<'a> Walk<'a> {
         }
         if usage != Usage::Read && place != Place::Locked && is_catalog(local) {
             self.unknown(format!("`{written}` is the server's own; changing it can change settings or rights"));
+        }
+        if place == Place::Target(Usage::Ddl) && is_temporary_schema(schema) {
+            self.temporary();
         }
         self.objects.insert(ObjectUse { name: written, usage });
     }
