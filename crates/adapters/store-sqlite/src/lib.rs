@@ -196,3 +196,61 @@ impl Store for SqliteStore {
         Box::pin(self.read(move |connection| tree::consistency_proof(connection, old, new)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use safeconduct_lifecycle::SessionEvent;
+    use safeconduct_model::SessionId;
+
+    use super::*;
+
+    /// Random bytes that are none.
+    struct Zeros;
+
+    impl Entropy for Zeros {
+        fn fill(&self, buffer: &mut [u8]) -> Result<(), safeconduct_app::ports::NoEntropy> {
+            buffer.fill(0);
+            Ok(())
+        }
+    }
+
+    fn append(n: u64, size: usize) -> Vec<Append> {
+        let at = Timestamp::from_micros(1);
+        let event = SessionEvent::ActionRefused { why: "x".repeat(size), at };
+        vec![Append { stream: StreamId::Session(SessionId::from_bits(n)), expected: 0, events: vec![event.into()], row: None }]
+    }
+
+    async fn limit_pages(store: &SqliteStore, more: i64) {
+        store
+            .write(move |connection, _| {
+                let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).map_err(error::broken)?;
+                let limit = pages.saturating_add(more);
+                connection.query_row(&format!("PRAGMA max_page_count = {limit}"), [], |_| Ok(())).map_err(error::broken)
+            })
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn f48_a_full_disk_stops_appends_and_nothing_is_half_done() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("store.db"), Arc::new(Zeros)).unwrap();
+        let at = Timestamp::from_micros(1);
+        store.append(append(1, 10), at).await.unwrap();
+        limit_pages(&store, 2).await;
+        let before = store.tree_head().await.unwrap();
+        // Together with a small one, which shares the transaction or not: each is whole or not there.
+        let (large, small) = tokio::join!(store.append(append(2, 1 << 20), at), store.append(append(3, 10), at));
+        assert!(matches!(large, Err(StoreError::Unavailable(_))), "{large:?}");
+        let kept = u64::from(small.is_ok());
+        assert_eq!(store.tree_head().await.unwrap().size, before.size + kept);
+        assert_eq!(store.events_from(0, 10).await.unwrap().len() as u64, before.size + kept);
+        assert!(store.load(StreamId::Session(SessionId::from_bits(2))).await.unwrap().is_empty());
+
+        limit_pages(&store, 1_000_000).await;
+        assert_eq!(store.append(append(2, 1 << 20), at).await.unwrap(), before.size + kept);
+        assert_eq!(store.events_from(0, 10).await.unwrap().len() as u64, before.size + kept + 1);
+        let read = store.write(|connection, _| Sequence::read(connection)).await.unwrap();
+        assert_eq!(writer::head(&read), store.tree_head().await.unwrap());
+    }
+}
