@@ -1,0 +1,485 @@
+//! Access requests on the wire: the asking, and everything that is known about one. Approvals name the digest they are for.
+
+use std::collections::BTreeSet;
+
+use safeconduct_app::{AccessView, AskedFor, NewAccessRequest, Preview};
+use safeconduct_lifecycle as lifecycle;
+use safeconduct_model as model;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{LedgerLine, Unfit, parse, texts, words};
+
+/// Asks for a grant.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ask {
+    pub resource: String,
+    pub what: What,
+    /// Why, in the requester's words.
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// How long the grant lasts once it starts: `30m`, `1h30m`, at most `7d`.
+    #[schema(example = "30m")]
+    pub duration: String,
+    /// Earliest start, RFC 3339; when it is approved if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<String>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum What {
+    /// A set of operations for a duration, optionally narrowed.
+    Window {
+        operations: BTreeSet<String>,
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        databases: BTreeSet<String>,
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        schemas: BTreeSet<String>,
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        tables: BTreeSet<String>,
+    },
+    /// One SQL text, run once.
+    Sql {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        database: Option<String>,
+        text: String,
+    },
+}
+
+impl TryFrom<Ask> for NewAccessRequest {
+    type Error = Unfit;
+    fn try_from(ask: Ask) -> Result<Self, Unfit> {
+        Ok(Self {
+            resource: parse("resource", &ask.resource)?,
+            what: ask.what.try_into()?,
+            reason: words("reason", &ask.reason)?,
+            ticket: ask.ticket.as_deref().map(|ticket| words("ticket", ticket)).transpose()?,
+            duration: parse("duration", &ask.duration)?,
+            starts_at: ask.starts_at.as_deref().map(|at| parse("starts_at", at)).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<What> for AskedFor {
+    type Error = Unfit;
+    fn try_from(what: What) -> Result<Self, Unfit> {
+        match what {
+            What::Window { operations, databases, schemas, tables } => Ok(Self::Window {
+                operations: operations.iter().map(|name| parse("what.operations", name)).collect::<Result<_, _>>()?,
+                narrow: model::Narrowing { databases, schemas, tables },
+            }),
+            What::Sql { database, text } => Ok(Self::ExactSql { database, text }),
+        }
+    }
+}
+
+/// Approves what has exactly this digest.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    /// Digest of the envelope that was shown: `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// Denies.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Deny {
+    pub comment: String,
+}
+
+/// Ends something, with the reason for it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct End {
+    pub reason: String,
+}
+
+/// Asks that a grant last longer.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Extend {
+    /// How much longer: `30m`.
+    pub by: String,
+    pub reason: String,
+}
+
+/// An access request and the grant it leads to.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AccessRequest {
+    pub id: String,
+    pub grant: String,
+    /// `pending`, `refused`, `denied`, `withdrawn`, `lapsed`, `scheduled`, `ready`, `active`, `claimed`, `settled`, `released`,
+    /// `revoked`, `expired` or `applied`.
+    pub state: String,
+    /// What that state knows, for people.
+    pub state_text: String,
+    /// True once sessions are cut and credentials retired.
+    pub ended: bool,
+    /// Digest of the envelope: what an approval must name.
+    pub digest: String,
+    /// The envelope itself. Its canonical JSON (RFC 8785) has the digest; clients check that it does.
+    #[schema(value_type = Object)]
+    pub envelope: serde_json::Value,
+    pub requester: String,
+    pub resource: String,
+    pub exact: bool,
+    pub operations: Vec<String>,
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    pub duration: String,
+    pub asked_at: String,
+    /// When the present state can't go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+    pub decision: Decision,
+    /// What the gateway derived from the action. `None` if there is nothing to derive it from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Facts>,
+    /// Who must approve, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<String>,
+    /// How many more people that takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum_missing: Option<u32>,
+    pub approvals: Vec<Approval>,
+    /// People who may approve.
+    pub eligible: Vec<String>,
+    /// True if the caller is one of them.
+    pub may_approve: bool,
+    /// How an exact action ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    pub history: Vec<LedgerLine>,
+    /// True if the same was asked before and is still open: this is the earlier one.
+    pub merged: bool,
+}
+
+impl AccessRequest {
+    /// True if nothing can happen to it any more but the retiring of what it gave.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !matches!(self.state.as_str(), "pending" | "scheduled" | "ready" | "active" | "claimed")
+    }
+}
+
+/// Policy's answer.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Decision {
+    /// `allow`, `deny` or `need_approval`.
+    pub outcome: String,
+    pub reasons: Vec<Reason>,
+    /// Longest duration that may be asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_duration: Option<String>,
+    /// Hash of the policy that answered.
+    pub policy: String,
+}
+
+/// One reason of a decision.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Reason {
+    pub policy_id: String,
+    /// `permit`, `forbid`, `none`, `error` or `rule`.
+    pub effect: String,
+    pub text: String,
+}
+
+/// What is known about a statement, derived from its parse.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Facts {
+    pub summary: String,
+    pub operations: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unparsable: Option<String>,
+    pub statements: Vec<Statement>,
+}
+
+/// What is known about one statement of a text.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Statement {
+    pub command: String,
+    pub line: String,
+    pub operations: Vec<String>,
+    /// `orders (write)`.
+    pub objects: Vec<String>,
+    pub functions: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub has_where: Option<bool>,
+    pub why: Vec<String>,
+}
+
+/// One person's approval.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Approval {
+    pub approver: String,
+    pub groups: Vec<String>,
+    pub at: String,
+    pub digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// How an exact action ended. Never a guess.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    Executed {
+        command: String,
+        rows: Option<u64>,
+        /// `committed`, `rolled_back` or `open`.
+        transaction: String,
+    },
+    Failed {
+        sqlstate: String,
+        message: String,
+    },
+    RefusedNotRun {
+        why: String,
+    },
+    Unknown {
+        why: String,
+    },
+}
+
+/// What policy would say; nothing is stored.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PreviewAnswer {
+    pub decision: Decision,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Facts>,
+    pub eligible: Vec<String>,
+}
+
+/// One line of the answer to an execution (`application/x-ndjson`): parts in order, then one `outcome` or one `problem`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "part", rename_all = "snake_case")]
+pub enum ResultLine {
+    Columns {
+        names: Vec<String>,
+    },
+    Row {
+        values: Vec<Option<String>>,
+    },
+    Notice {
+        severity: String,
+        message: String,
+    },
+    Complete {
+        command: String,
+        rows: Option<u64>,
+    },
+    Error {
+        sqlstate: String,
+        message: String,
+    },
+    /// Last line: how it ended.
+    Outcome {
+        result: Outcome,
+    },
+    /// Last line: it was not run, or its outcome could not be recorded.
+    Problem {
+        problem: super::Problem,
+    },
+}
+
+impl From<AccessView> for AccessRequest {
+    fn from(view: AccessView) -> Self {
+        let access = &view.access;
+        let envelope = &access.envelope;
+        Self {
+            id: envelope.access_request.to_string(),
+            grant: access.grant().to_string(),
+            state: access.state.name().to_owned(),
+            state_text: state_text(&access.state),
+            ended: access.ended,
+            digest: access.digest.to_string(),
+            envelope: serde_json::to_value(envelope).unwrap_or_default(),
+            requester: envelope.requester.to_string(),
+            resource: envelope.resource.to_string(),
+            exact: envelope.scope.is_exact(),
+            operations: texts(envelope.scope.operations().iter()),
+            reason: envelope.asked.reason.to_string(),
+            ticket: envelope.asked.ticket.as_ref().map(ToString::to_string),
+            duration: envelope.duration.to_string(),
+            asked_at: envelope.asked_at.to_string(),
+            deadline: access.deadline().map(|at| at.to_string()),
+            decision: (&access.decision).into(),
+            facts: view.facts.as_deref().map(Into::into),
+            quorum: access.quorum().map(ToString::to_string),
+            quorum_missing: view.quorum_missing,
+            approvals: access.approvals.iter().map(Into::into).collect(),
+            eligible: texts(&view.eligible),
+            may_approve: view.may_approve,
+            outcome: match &access.state {
+                lifecycle::AccessState::Settled { outcome, .. } => Some(outcome.into()),
+                _ => None,
+            },
+            history: view.history.iter().map(Into::into).collect(),
+            merged: view.merged,
+        }
+    }
+}
+
+/// What a state knows, in a line for people. Who and why are data of others and shown as such.
+fn state_text(state: &lifecycle::AccessState) -> String {
+    use lifecycle::AccessState as S;
+    match state {
+        S::Pending => "waits for approval".into(),
+        S::Refused { reasons, .. } => {
+            reasons.first().map_or_else(|| "refused by policy".into(), |reason| format!("refused by policy: {}", reason.text))
+        }
+        S::Denied { by, comment, .. } => format!("denied by {by}: “{comment}”"),
+        S::Withdrawn { by, why, .. } => format!("withdrawn by {}: {}", actor_text(by), withdrawal_text(*why)),
+        S::Lapsed { at } => format!("nobody decided before {at}"),
+        S::Scheduled { starts_at } => format!("approved; starts at {starts_at}"),
+        S::Ready { use_by } => format!("approved; to be run before {use_by}"),
+        S::Active { until, .. } => format!("active until {until}"),
+        S::Claimed { at } => format!("taken up to be run at {at}"),
+        S::Settled { .. } => "run once".into(),
+        S::Released { at } => format!("given back at {at}"),
+        S::Revoked { by, reason, .. } => format!("revoked by {}: “{reason}”", actor_text(by)),
+        S::Expired { at } => format!("ended on time at {at}"),
+        S::Applied { at } => format!("extended its grant at {at}"),
+    }
+}
+
+/// Who did something, in words.
+pub(crate) fn actor_text(actor: &lifecycle::Actor) -> String {
+    match actor {
+        lifecycle::Actor::Principal { name } => name.to_string(),
+        lifecycle::Actor::Gateway { cause } => format!("the gateway ({cause})"),
+    }
+}
+
+const fn withdrawal_text(why: lifecycle::Withdrawal) -> &'static str {
+    match why {
+        lifecycle::Withdrawal::Cancelled => "cancelled by its requester",
+        lifecycle::Withdrawal::Interrupted => "the held statement was cancelled",
+        lifecycle::Withdrawal::HoldTimedOut => "the hold took longer than it may",
+        lifecycle::Withdrawal::SessionEnded => "the session it was held in ended",
+        lifecycle::Withdrawal::RequesterDisabled => "the requester was disabled",
+        lifecycle::Withdrawal::ResourceRemoved => "the resource was removed",
+        lifecycle::Withdrawal::Restarted => "the gateway restarted while the statement was held",
+    }
+}
+
+impl From<&model::Decision> for Decision {
+    fn from(decision: &model::Decision) -> Self {
+        Self {
+            outcome: match decision.outcome {
+                model::Outcome::Allow => "allow",
+                model::Outcome::Deny => "deny",
+                model::Outcome::NeedApproval { .. } => "need_approval",
+            }
+            .to_owned(),
+            reasons: decision.reasons.iter().map(Into::into).collect(),
+            max_duration: decision.obligations.max_duration.map(|ttl| ttl.to_string()),
+            policy: decision.policy.to_string(),
+        }
+    }
+}
+
+impl From<&model::Reason> for Reason {
+    fn from(reason: &model::Reason) -> Self {
+        Self { policy_id: reason.policy_id.clone(), effect: reason.effect.clone(), text: reason.text.clone() }
+    }
+}
+
+impl From<&safeconduct_sql::Facts> for Facts {
+    fn from(facts: &safeconduct_sql::Facts) -> Self {
+        Self {
+            summary: safeconduct_sql::summary_line(facts),
+            operations: texts(facts.operations.iter()),
+            unparsable: facts.unparsable.clone(),
+            statements: facts.statements.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&safeconduct_sql::StatementFacts> for Statement {
+    fn from(facts: &safeconduct_sql::StatementFacts) -> Self {
+        let usage = |object: &safeconduct_sql::ObjectUse| match object.usage {
+            safeconduct_sql::Usage::Read => format!("{} (read)", object.name),
+            safeconduct_sql::Usage::Write => format!("{} (write)", object.name),
+            safeconduct_sql::Usage::Ddl => format!("{} (ddl)", object.name),
+        };
+        Self {
+            command: facts.command.clone(),
+            line: safeconduct_sql::statement_line(facts),
+            operations: texts(facts.operations.iter()),
+            objects: facts.objects.iter().map(usage).collect(),
+            functions: facts.functions.clone(),
+            has_where: facts.has_where,
+            why: facts.why.clone(),
+        }
+    }
+}
+
+impl From<&lifecycle::Approval> for Approval {
+    fn from(approval: &lifecycle::Approval) -> Self {
+        Self {
+            approver: approval.approver.to_string(),
+            groups: texts(&approval.groups),
+            at: approval.at.to_string(),
+            digest: approval.digest.to_string(),
+            comment: approval.comment.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl From<&lifecycle::ExactOutcome> for Outcome {
+    fn from(outcome: &lifecycle::ExactOutcome) -> Self {
+        match outcome {
+            lifecycle::ExactOutcome::Executed { command, rows, transaction } => Self::Executed {
+                command: command.clone(),
+                rows: *rows,
+                transaction: match transaction {
+                    lifecycle::TransactionEnd::Committed => "committed",
+                    lifecycle::TransactionEnd::RolledBack => "rolled_back",
+                    lifecycle::TransactionEnd::Open => "open",
+                }
+                .to_owned(),
+            },
+            lifecycle::ExactOutcome::Failed { sqlstate, message } => Self::Failed { sqlstate: sqlstate.clone(), message: message.clone() },
+            lifecycle::ExactOutcome::RefusedNotRun { why } => Self::RefusedNotRun { why: why.clone() },
+            lifecycle::ExactOutcome::Unknown { why } => Self::Unknown { why: why.clone() },
+        }
+    }
+}
+
+impl From<Preview> for PreviewAnswer {
+    fn from(preview: Preview) -> Self {
+        Self {
+            quorum: match &preview.decision.outcome {
+                model::Outcome::NeedApproval { quorum } => Some(quorum.to_string()),
+                _ => None,
+            },
+            decision: (&preview.decision).into(),
+            facts: preview.facts.as_deref().map(Into::into),
+            eligible: texts(&preview.eligible),
+        }
+    }
+}
+
+impl From<safeconduct_app::ports::ResultPart> for ResultLine {
+    fn from(part: safeconduct_app::ports::ResultPart) -> Self {
+        use safeconduct_app::ports::ResultPart as P;
+        match part {
+            P::Columns { names } => Self::Columns { names },
+            P::Row { values } => Self::Row { values },
+            P::Notice { severity, message } => Self::Notice { severity, message },
+            P::Complete { command, rows } => Self::Complete { command, rows },
+            P::Error { sqlstate, message } => Self::Error { sqlstate, message },
+        }
+    }
+}

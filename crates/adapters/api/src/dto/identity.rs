@@ -1,0 +1,161 @@
+//! Sign-ins, people, workloads and groups on the wire. Secrets are never shown by `Debug`.
+
+use std::fmt;
+
+use safeconduct_app::{Caller, SignedIn as AppSignedIn, TokenView};
+use safeconduct_model as model;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use super::texts;
+
+/// Signs in with a password.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignIn {
+    pub name: String,
+    #[schema(value_type = String)]
+    pub password: Secret,
+}
+
+/// Chooses a password with a one-time code.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChoosePassword {
+    pub name: String,
+    #[schema(value_type = String)]
+    pub code: Secret,
+    #[schema(value_type = String)]
+    pub password: Secret,
+}
+
+/// A text that is wiped from memory when it is dropped and never shown.
+#[derive(Clone)]
+pub struct Secret(pub Zeroizing<String>);
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+/// A new sign-in.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct SignedIn {
+    /// Bearer token for everything else.
+    #[schema(value_type = String)]
+    pub token: Secret,
+    pub who: WhoAmI,
+    /// RFC 3339.
+    pub expires_at: String,
+}
+
+/// The caller.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct WhoAmI {
+    pub name: String,
+    /// `person` or `workload`.
+    pub kind: String,
+    pub sign_in: String,
+    /// `password` or `token`.
+    pub method: String,
+    pub signed_in_at: String,
+}
+
+/// A token or sign-in, without its secret.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Token {
+    pub sign_in: String,
+    pub method: String,
+    pub created_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    pub source: String,
+}
+
+/// A person or workload.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Principal {
+    pub name: String,
+    pub kind: String,
+    pub display_name: String,
+    pub created_at: String,
+    pub disabled: bool,
+    pub groups: Vec<String>,
+}
+
+/// A group with its members.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Group {
+    pub name: String,
+    pub members: Vec<String>,
+}
+
+impl From<&Caller> for WhoAmI {
+    fn from(caller: &Caller) -> Self {
+        Self {
+            name: caller.name.to_string(),
+            kind: kind_name(caller.kind).to_owned(),
+            sign_in: caller.sign_in.to_string(),
+            method: caller.method.clone(),
+            signed_in_at: caller.signed_in_at.to_string(),
+        }
+    }
+}
+
+impl From<AppSignedIn> for SignedIn {
+    fn from(signed_in: AppSignedIn) -> Self {
+        Self { token: Secret(signed_in.token), who: (&signed_in.caller).into(), expires_at: signed_in.expires_at.to_string() }
+    }
+}
+
+impl From<&TokenView> for Token {
+    fn from(token: &TokenView) -> Self {
+        Self {
+            sign_in: token.sign_in.to_string(),
+            method: token.method.clone(),
+            created_at: token.created_at.to_string(),
+            expires_at: Some(token.expires_at.to_string()),
+            source: token.source.clone(),
+        }
+    }
+}
+
+impl From<&model::Principal> for Principal {
+    fn from(principal: &model::Principal) -> Self {
+        Self {
+            name: principal.name.to_string(),
+            kind: kind_name(principal.kind).to_owned(),
+            display_name: principal.display_name.clone(),
+            created_at: principal.created_at.to_string(),
+            disabled: principal.disabled,
+            groups: texts(principal.groups.keys()),
+        }
+    }
+}
+
+const fn kind_name(kind: model::PrincipalKind) -> &'static str {
+    match kind {
+        model::PrincipalKind::Person => "person",
+        model::PrincipalKind::Workload => "workload",
+    }
+}

@@ -1,0 +1,120 @@
+//! What handlers take: the caller, checked bodies, parameters and path parts. What does not fit is answered with a problem.
+//!
+//! A caller is known by `Authorization: Bearer` and nothing else; no cookie is ever read, so another site's page can send nothing
+//! that counts.
+
+use std::{fmt::Display, net::IpAddr, str::FromStr};
+
+use axum::{
+    Json,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
+    http::{HeaderMap, StatusCode, header, request::Parts},
+};
+use safeconduct_app::Caller;
+use serde::de::DeserializeOwned;
+
+use crate::{problem::Failure, state::ApiState};
+
+/// The address a call came from, put there by the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Source(pub IpAddr);
+
+/// The address as text; `unknown` when no server put one there.
+pub(crate) fn source_text(extensions: &axum::http::Extensions) -> String {
+    extensions.get::<Source>().map_or_else(|| "unknown".to_owned(), |source| source.0.to_canonical().to_string())
+}
+
+/// The bearer token of a call, if it has exactly one.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(only), None) = (all.next(), all.next()) else { return None };
+    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= 512).then_some(token)
+}
+
+/// A caller who is signed in.
+pub(crate) struct Signed(pub Caller);
+
+impl FromRequestParts<ApiState> for Signed {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Failure> {
+        let token = bearer(&parts.headers).ok_or_else(Failure::not_signed_in)?;
+        Ok(Self(state.app.authenticate(token, &source_text(&parts.extensions)).await?))
+    }
+}
+
+/// Where the call came from.
+pub(crate) struct From(pub String);
+
+impl<S: Sync> FromRequestParts<S> for From {
+    type Rejection = std::convert::Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(source_text(&parts.extensions)))
+    }
+}
+
+/// A JSON body.
+pub(crate) struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        match Json::<T>::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(rejection) => Err(body_failure(&rejection)),
+        }
+    }
+}
+
+/// Names the place of the mistake; a body may hold secrets, so nothing of it is repeated.
+fn body_failure(rejection: &JsonRejection) -> Failure {
+    match rejection {
+        JsonRejection::MissingJsonContentType(_) => Failure::invalid("the body must be JSON, sent as `content-type: application/json`"),
+        JsonRejection::JsonSyntaxError(_) => Failure::invalid("the body is not JSON"),
+        JsonRejection::JsonDataError(error) => {
+            let place = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+            let fields = place.split('`').skip(1).step_by(2).take(1).filter(|name| is_field_name(name)).collect::<String>();
+            match (fields.is_empty(), place.contains("missing field"), place.contains("unknown field")) {
+                (false, true, _) => Failure::invalid(format!("the body lacks the field `{fields}`")),
+                (false, _, true) => Failure::invalid(format!("the body has the unknown field `{fields}`")),
+                _ => Failure::invalid("the body is not what this path takes"),
+            }
+        }
+        _ if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Failure::too_large(),
+        _ => Failure::invalid("the body could not be read"),
+    }
+}
+
+fn is_field_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 40 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+/// Parameters of the query.
+pub(crate) struct Params<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(_) => Err(Failure::invalid("the parameters are not what this path takes")),
+        }
+    }
+}
+
+/// A part of the path, read as what it must be. What it can't be does not exist.
+pub(crate) struct Part<T>(pub T);
+
+impl<T, S> FromRequestParts<S> for Part<T>
+where
+    T: FromStr + Send,
+    T::Err: Display,
+    S: Send + Sync,
+{
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| Failure::no_such_path())?;
+        text.parse().map(Self).map_err(|cause: T::Err| Failure::invalid(cause.to_string()))
+    }
+}

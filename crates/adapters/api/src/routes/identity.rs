@@ -1,0 +1,105 @@
+//! Signing in, out, and what one is signed in with.
+
+use std::time::Instant;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use safeconduct_app::ProblemKind;
+use safeconduct_model::{PrincipalName, SignInId};
+
+use super::DONE;
+use crate::{
+    dto,
+    extract::{Body, From, Part, Signed},
+    problem::Failure,
+    state::ApiState,
+};
+
+/// Signs in with a password and gives a bearer token.
+#[utoipa::path(post, path = "/api/v1/sign-in", tag = "sign-in", security(()), request_body = dto::SignIn, responses(
+    (status = 200, body = dto::SignedIn),
+    (status = 401, description = "wrong name or password: one answer for both", body = dto::Problem, content_type = "application/problem+json"),
+    (status = 429, body = dto::Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn sign_in(
+    State(state): State<ApiState>,
+    From(source): From,
+    Body(body): Body<dto::SignIn>,
+) -> Result<Json<dto::SignedIn>, Failure> {
+    let began = Instant::now();
+    if !state.attempts.may_try(&body.name, &source, began) {
+        return Err(Failure::too_many("too many failed sign-ins"));
+    }
+    match state.app.sign_in(&body.name, body.password.0, &source).await {
+        Ok(signed_in) => Ok(Json(signed_in.into())),
+        Err(problem) => {
+            if problem.kind == ProblemKind::NotSignedIn {
+                state.attempts.failed(&body.name, &source, began);
+            }
+            Err(problem.into())
+        }
+    }
+}
+
+/// Ends the sign-in whose token the call carries.
+#[utoipa::path(post, path = "/api/v1/sign-out", tag = "sign-in", responses((status = 204), (status = 401, body = dto::Problem, content_type = "application/problem+json")))]
+pub(crate) async fn sign_out(State(state): State<ApiState>, Signed(caller): Signed) -> Result<StatusCode, Failure> {
+    state.app.sign_out(&caller).await?;
+    Ok(DONE)
+}
+
+/// Who the caller is.
+#[utoipa::path(get, path = "/api/v1/whoami", tag = "sign-in", responses((status = 200, body = dto::WhoAmI), (status = 401, body = dto::Problem, content_type = "application/problem+json")))]
+pub(crate) async fn whoami(Signed(caller): Signed) -> Json<dto::WhoAmI> {
+    Json((&caller).into())
+}
+
+/// Chooses a password with a one-time code.
+#[utoipa::path(post, path = "/api/v1/passwords", tag = "sign-in", security(()), request_body = dto::ChoosePassword, responses(
+    (status = 204),
+    (status = 401, description = "wrong name or code, used or late: one answer for all", body = dto::Problem, content_type = "application/problem+json"),
+    (status = 429, body = dto::Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn choose_password(
+    State(state): State<ApiState>,
+    From(source): From,
+    Body(body): Body<dto::ChoosePassword>,
+) -> Result<StatusCode, Failure> {
+    let began = Instant::now();
+    if !state.attempts.may_try(&body.name, &source, began) {
+        return Err(Failure::too_many("too many failed sign-ins"));
+    }
+    if let Err(problem) = state.app.choose_password(&body.name, body.code.0, body.password.0).await {
+        if problem.kind != ProblemKind::Invalid {
+            state.attempts.failed(&body.name, &source, began);
+        }
+        return Err(problem.into());
+    }
+    Ok(DONE)
+}
+
+/// Sign-ins and tokens of a principal, without their secrets.
+#[utoipa::path(get, path = "/api/v1/tokens/{name}", tag = "sign-in", params(("name" = String, Path,)), responses((status = 200, body = Vec<dto::Token>), (status = 404, body = dto::Problem, content_type = "application/problem+json")))]
+pub(crate) async fn tokens(
+    State(state): State<ApiState>,
+    Signed(caller): Signed,
+    Part(name): Part<PrincipalName>,
+) -> Result<Json<Vec<dto::Token>>, Failure> {
+    Ok(Json(state.app.tokens(&caller, &name).await?.iter().map(Into::into).collect()))
+}
+
+/// Ends a sign-in or token of a principal.
+#[utoipa::path(delete, path = "/api/v1/tokens/{name}/{sign_in}", tag = "sign-in", params(("name" = String, Path,), ("sign_in" = String, Path,)), responses((status = 204), (status = 404, body = dto::Problem, content_type = "application/problem+json")))]
+pub(crate) async fn revoke_token(
+    State(state): State<ApiState>,
+    Signed(caller): Signed,
+    Path((name, sign_in)): Path<(String, String)>,
+) -> Result<StatusCode, Failure> {
+    let name: PrincipalName = dto::parse("name", &name)?;
+    let sign_in: SignInId = dto::parse("sign_in", &sign_in)?;
+    state.app.revoke_token(&caller, &name, &sign_in).await?;
+    Ok(DONE)
+}
