@@ -61,11 +61,11 @@ pub enum Usage {
 pub enum StatementKind {
     /// SELECT, INSERT, CREATE…: nothing to track.
     Plain,
-    /// BEGIN, START TRANSACTION.
+    /// BEGIN, START TRANSACTION. `read_write`: true if READ WRITE is said at all, false for READ ONLY, `None` for the session's default.
     Begin {
         read_write: Option<bool>,
     },
-    /// COMMIT, END. `prepared`: COMMIT PREPARED (needs write). `chain`: AND CHAIN.
+    /// COMMIT, END. `chain`: AND CHAIN. What ends in PREPARED is `Plain` and needs `unknown`.
     Commit {
         chain: bool,
     },
@@ -82,7 +82,8 @@ pub enum StatementKind {
     RollbackTo {
         name: String,
     },
-    /// SET / SET LOCAL / RESET / SET TRANSACTION / SET SESSION CHARACTERISTICS; `value: None` means DEFAULT or RESET; `name: "all"` for RESET ALL.
+    /// SET / SET LOCAL / RESET / SET TRANSACTION / SET SESSION CHARACTERISTICS; `value: None` means DEFAULT or RESET.
+    /// Names are lower case. `all` is RESET ALL; `transaction`, `session_characteristics` and `transaction_snapshot` are SET TRANSACTION in its forms.
     Set {
         name: String,
         value: Option<String>,
@@ -96,7 +97,7 @@ pub enum StatementKind {
         name: String,
         inner: Box<StatementFacts>,
     },
-    /// EXECUTE name: the gate adds the facts of what the name means.
+    /// EXECUTE name, also under EXPLAIN: the gate adds the facts of what the name means.
     Execute {
         name: String,
     },
@@ -110,7 +111,7 @@ pub enum StatementKind {
         inner: Box<StatementFacts>,
         hold: bool,
     },
-    /// FETCH or MOVE from a cursor.
+    /// FETCH or MOVE from a cursor: the gate adds what the cursor's query needs.
     Fetch {
         name: String,
     },

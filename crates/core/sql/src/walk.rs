@@ -17,6 +17,9 @@ use crate::{
     tree::{Node, Tree},
 };
 
+/// Most reasons kept about one statement.
+const MAX_REASONS: usize = 32;
+
 /// What a table name at some place in the tree stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -68,7 +71,13 @@ impl<'a> Walk<'a> {
     /// Adds an operation and, for people, why.
     pub fn need(&mut self, operation: Operation, why: impl Into<Option<String>>) {
         self.operations.insert(operation);
-        if let Some(why) = why.into()
+        self.explain(why.into());
+    }
+
+    /// Adds a reason for people, once; of very many only the first.
+    fn explain(&mut self, why: Option<String>) {
+        if let Some(why) = why
+            && self.why.len() < MAX_REASONS
             && !self.why.contains(&why)
         {
             self.why.push(why);
@@ -399,11 +408,7 @@ impl<'a> Walk<'a> {
         let written = dotted(parts);
         let needs = functions::call(parts, &written, arguments, self.classes);
         self.operations.extend(&needs.operations);
-        if let Some(why) = needs.why
-            && !self.why.contains(&why)
-        {
-            self.why.push(why);
-        }
+        self.explain(needs.why);
         self.functions.insert(written);
     }
 

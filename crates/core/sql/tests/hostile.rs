@@ -54,6 +54,29 @@ fn f35_a_nesting_bomb_is_unparsable_and_nothing_else_happens() {
     });
 }
 
+#[test]
+fn f35_the_longest_texts_are_understood_or_refused() {
+    on_a_parser_thread(|| {
+        let numbered = |count: usize, part: fn(usize) -> String| (0..count).map(part).collect::<Vec<_>>().join(", ");
+        let texts = [
+            format!("select {}", numbered(20_000, |n| format!("f{n}()"))),
+            format!("select * from {}", numbered(20_000, |n| format!("t{n}"))),
+            format!("with {} select 1", numbered(8_000, |n| format!("c{n} as (select 1 from c{n})"))),
+            format!("with recursive {} select 1", numbered(8_000, |n| format!("c{n} as (select 1 from c{n})"))),
+            format!("select 1 where a in ({})", numbered(30_000, |n| n.to_string())),
+            format!("insert into t values {}", numbered(25_000, |n| format!("({n})"))),
+            "select 1;".repeat(25_000),
+            "set search_path = a;".repeat(10_000),
+        ];
+        for text in texts {
+            assert!(text.len() < 256 * 1024, "{}", text.len());
+            let found = all(&text);
+            assert_eq!(found.unparsable, None, "{}", &text[..20]);
+            assert!(found.statements.iter().all(|statement| statement.why.len() <= 32));
+        }
+    });
+}
+
 /// Statements with an effect, and wrappings that keep the effect. `@` is where the statement goes.
 const EFFECTS: [&str; 6] = [
     "DELETE FROM orders RETURNING 1",
