@@ -10,6 +10,8 @@ use crate::{
 /// What every page in `docs/errors` has, in this order.
 const ERROR_SECTIONS: [&str; 3] = ["## What it means", "## Why", "## What to do"];
 
+const ERROR_INDEX: &str = "docs/errors/README.md";
+
 /// Names of algorithms that look like codes.
 const NO_CODES: [&str; 4] = ["SHA", "AES", "MD", "RFC"];
 
@@ -56,6 +58,9 @@ pub fn error_pages(sources: &Sources) -> Vec<Finding> {
         }
         if !used.contains(code) {
             findings.push(finding(&page.path, "no code in the product has this page"));
+        }
+        if sources.file(ERROR_INDEX).is_some_and(|index| !index.text.contains(&format!("[{code}]({code}.md)"))) {
+            findings.push(finding(ERROR_INDEX, format!("does not list {code}")));
         }
         if !page.text.starts_with(&format!("# {code}: ")) {
             findings.push(finding(&page.path, format!("does not begin with `# {code}: `")));

@@ -1,0 +1,17 @@
+# Two commands: `make demo` and `make test`. Both install what is missing on Debian and Ubuntu; see scripts/install.sh.
+
+.PHONY: help demo test check
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: ## install what is missing, build, and run a gateway in front of a real PostgreSQL
+	@scripts/demo.sh
+
+test: ## everything: format, lints, house rules, all tests, real PostgreSQL, real clients, the demonstration
+	@scripts/test.sh
+
+check: ## the short loop: format, lints, house rules
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	@cargo run --quiet --locked -p xtask -- check
