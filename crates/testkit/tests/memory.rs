@@ -1,4 +1,5 @@
 //! The in-memory ports pass the suites that real ones pass.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use safeconduct_testkit::{MemoryRecorder, MemoryStore, conformance};
 

@@ -1,4 +1,5 @@
 //! The throwaway PostgreSQL server starts, wants passwords and TLS, and leaves nothing behind.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use safeconduct_testkit::PostgresServer;
 

@@ -39,6 +39,7 @@ impl Layout {
         for folder in [layout.root.clone(), layout.live(), layout.sessions()] {
             make_folder(&folder).or_else(|cause| if cause.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(cause) })?;
         }
+        sync_folder(&layout.root)?;
         Ok(layout)
     }
 

@@ -1,4 +1,5 @@
 //! Recordings on disk: the suite of all recorders, and what only a disk can do.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::{
     fs::{self, OpenOptions},
@@ -157,4 +158,51 @@ async fn f48_what_cannot_be_written_is_an_error() {
     assert!(matches!(journal.append(&[intent(1, 1, "select 1")]), Err(RecordingError::Unwritable(_))));
     fs::remove_dir_all(root.path().join("live")).unwrap();
     assert!(matches!(recorder.open(&session(2)), Err(RecordingError::Unwritable(_))));
+}
+
+const CHILD: &str = "SAFECONDUCT_RECORDINGS_CHILD";
+
+/// Records without end and says what left the process. Killed from outside.
+fn record_for_ever(root: &Path) {
+    let recorder = LocalRecorder::open(root).unwrap();
+    let mut journal = recorder.open(&session(1)).unwrap();
+    for n in 1.. {
+        journal.append(&[intent(n, n, &"x".repeat(20_000))]).unwrap();
+        std::io::stdout().write_all(format!("\nack {n}\n").as_bytes()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn f48_what_was_appended_survives_a_killed_process() {
+    if let Some(root) = std::env::var_os(CHILD) {
+        return record_for_ever(Path::new(&root));
+    }
+    for enough in [1, 40, 130] {
+        let root = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "f48_what_was_appended_survives_a_killed_process", "--nocapture"])
+            .env(CHILD, root.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut acknowledged = 0;
+        for line in std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap())) {
+            if let Some(n) = line.unwrap().strip_prefix("ack ") {
+                acknowledged = n.parse().unwrap();
+                if acknowledged == enough {
+                    child.kill().unwrap();
+                }
+            }
+        }
+        assert!(!child.wait().unwrap().success());
+        let recorder = LocalRecorder::open(root.path()).unwrap();
+        let recovered = recorder.recover().await.unwrap().remove(0);
+        let records: u64 = recovered.chunks.iter().map(|chunk| chunk.records).sum();
+        assert!(records >= acknowledged && acknowledged >= enough);
+        assert_eq!(recovered.open_intents.len() as u64, records);
+        assert_eq!(recorder.read(&session(1), 1, u32::MAX).await.unwrap().len() as u64, records);
+        for chunk in &recovered.chunks {
+            assert_eq!(recorder.chunk_digest(&session(1), chunk.number).await.unwrap(), Some(chunk.digest));
+        }
+    }
 }

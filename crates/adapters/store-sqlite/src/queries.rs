@@ -1,7 +1,7 @@
 //! Questions to the file. What is read is checked against the ledger's own bytes: an event whose columns, leaf and body do not
 //! fit together is corrupt and never handed out.
 
-use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, params, params_from_iter};
 use safeconduct_app::ports::{AccessQuery, AccessRow, LedgerEntry, SessionQuery, SessionRow, StoreError, Stored};
 use safeconduct_ledger::{Entry, verify_body};
 use safeconduct_lifecycle::{Event, StreamId};
@@ -59,22 +59,58 @@ fn event(row: &Row<'_>) -> Result<Stored, StoreError> {
     Ok(Stored { index, stream, version, at: Timestamp::from_micros(at), event })
 }
 
-pub(crate) fn access_requests(connection: &Connection, query: &AccessQuery) -> Result<Vec<AccessRow>, StoreError> {
-    let sql = "SELECT id, requester, resource, state, exact, asked_at, open FROM access
-               WHERE (?1 IS NULL OR requester = ?1) AND (?2 IS NULL OR resource = ?2) AND (?3 IS NULL OR state = ?3)
-                 AND (?4 IS NULL OR open = ?4)
-                 AND (?5 IS NULL OR (asked_at, id) < (SELECT asked_at, id FROM access WHERE id = ?5))
-               ORDER BY asked_at DESC, id DESC LIMIT ?6";
-    let mut statement = connection.prepare_cached(sql).map_err(broken)?;
-    let requester = query.requester.as_ref().map(|name| name.as_str());
-    let resource = query.resource.as_ref().map(|name| name.as_str());
-    let before = query.before.as_ref().map(|id| id.as_str());
-    let mut rows = statement.query(params![requester, resource, query.state, query.open, before, query.limit]).map_err(broken)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next().map_err(broken)? {
-        found.push(access_row(row)?);
+/// The bounds of a list: what is not asked for is not in the text, so that the indexes serve what is.
+#[derive(Default)]
+struct Bounds<'q> {
+    text: String,
+    values: Vec<&'q str>,
+}
+
+impl<'q> Bounds<'q> {
+    /// A bound without a value of its own.
+    fn fixed(&mut self, text: Option<&str>) {
+        if let Some(text) = text {
+            self.text.push_str(if self.text.is_empty() { " WHERE " } else { " AND " });
+            self.text.push_str(text);
+        }
     }
-    Ok(found)
+
+    /// A bound with one value in the place of `?`.
+    fn with(&mut self, text: &str, value: Option<&'q str>) {
+        if let Some(value) = value {
+            self.fixed(Some(text));
+            self.values.push(value);
+        }
+    }
+
+    fn list<T>(
+        &self,
+        connection: &Connection,
+        columns: &str,
+        order: &str,
+        limit: u32,
+        read: impl Fn(&Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let sql = format!("{columns}{} ORDER BY {order} LIMIT {limit}", self.text);
+        let mut statement = connection.prepare_cached(&sql).map_err(broken)?;
+        let mut rows = statement.query(params_from_iter(&self.values)).map_err(broken)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(broken)? {
+            found.push(read(row)?);
+        }
+        Ok(found)
+    }
+}
+
+pub(crate) fn access_requests(connection: &Connection, query: &AccessQuery) -> Result<Vec<AccessRow>, StoreError> {
+    let mut bounds = Bounds::default();
+    bounds.with("requester = ?", query.requester.as_ref().map(|name| name.as_str()));
+    bounds.with("resource = ?", query.resource.as_ref().map(|name| name.as_str()));
+    bounds.with("state = ?", query.state.as_deref());
+    bounds.fixed(query.open.map(|open| if open { "open = 1" } else { "open = 0" }));
+    bounds.with("(asked_at, id) < (SELECT asked_at, id FROM access WHERE id = ?)", query.before.as_ref().map(|id| id.as_str()));
+    let columns = "SELECT id, requester, resource, state, exact, asked_at, open FROM access";
+    bounds.list(connection, columns, "asked_at DESC, id DESC", query.limit, access_row)
 }
 
 fn access_row(row: &Row<'_>) -> Result<AccessRow, StoreError> {
@@ -93,19 +129,12 @@ fn access_row(row: &Row<'_>) -> Result<AccessRow, StoreError> {
 }
 
 pub(crate) fn sessions(connection: &Connection, query: &SessionQuery) -> Result<Vec<SessionRow>, StoreError> {
-    let sql = "SELECT id, principal, resource, opened_at, closed_at FROM sessions
-               WHERE (?1 IS NULL OR principal = ?1) AND (?2 IS NULL OR (closed_at IS NULL) = ?2)
-                 AND (?3 IS NULL OR (opened_at, id) < (SELECT opened_at, id FROM sessions WHERE id = ?3))
-               ORDER BY opened_at DESC, id DESC LIMIT ?4";
-    let mut statement = connection.prepare_cached(sql).map_err(broken)?;
-    let principal = query.principal.as_ref().map(|name| name.as_str());
-    let before = query.before.as_ref().map(|id| id.as_str());
-    let mut rows = statement.query(params![principal, query.live, before, query.limit]).map_err(broken)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next().map_err(broken)? {
-        found.push(session_row(row)?);
-    }
-    Ok(found)
+    let mut bounds = Bounds::default();
+    bounds.with("principal = ?", query.principal.as_ref().map(|name| name.as_str()));
+    bounds.fixed(query.live.map(|live| if live { "closed_at IS NULL" } else { "closed_at IS NOT NULL" }));
+    bounds.with("(opened_at, id) < (SELECT opened_at, id FROM sessions WHERE id = ?)", query.before.as_ref().map(|id| id.as_str()));
+    let columns = "SELECT id, principal, resource, opened_at, closed_at FROM sessions";
+    bounds.list(connection, columns, "opened_at DESC, id DESC", query.limit, session_row)
 }
 
 fn session_row(row: &Row<'_>) -> Result<SessionRow, StoreError> {

@@ -1,4 +1,5 @@
 //! The SQLite store passes the suite that every store passes.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::sync::Arc;
 

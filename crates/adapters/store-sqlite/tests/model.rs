@@ -1,4 +1,5 @@
 //! Random scripts against the plain store in memory: both give the same answers, also across restarts.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::sync::Arc;
 

@@ -173,7 +173,7 @@ fn access_row(n: u64, requester: &str, seconds: i64) -> AccessRow {
     AccessRow {
         id: access(n),
         requester: parsed(requester),
-        resource: parsed(if n % 2 == 0 { "orders-db" } else { "users-db" }),
+        resource: parsed(if n.is_multiple_of(2) { "orders-db" } else { "users-db" }),
         state: if n < 3 { "pending" } else { "active" }.to_owned(),
         exact: n == 1,
         asked_at: START.plus_seconds(seconds),
@@ -216,7 +216,7 @@ async fn access_requests_are_listed_newest_first(store: Arc<dyn Store>) {
 fn session_row(n: u64, seconds: i64) -> SessionRow {
     SessionRow {
         id: session(n),
-        principal: parsed(if n % 2 == 0 { "alice" } else { "bob" }),
+        principal: parsed(if n.is_multiple_of(2) { "alice" } else { "bob" }),
         resource: parsed("orders-db"),
         opened_at: START.plus_seconds(seconds),
         closed_at: (n > 2).then(|| START.plus_seconds(seconds + 5)),
