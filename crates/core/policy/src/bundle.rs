@@ -1,15 +1,18 @@
 //! Bundles: a directory's files become resources, policies and tests, or a list of everything that is wrong with them. Reads no files itself.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use cedar_policy::{Authorizer, PolicyId, PolicySet, Schema};
 use jiff::tz::TimeZoneDatabase;
-use safeconduct_model::{Digest, Operation, Resource, ResourceName};
+use safeconduct_model::{Digest, GroupName, Operation, Resource, ResourceName};
 use serde_json::json;
 
 use crate::{
     case::{self, Case},
-    policy::{BUILT_IN, Policy, Rule, SCHEMA},
+    policy::{BUILT_IN, Policy, Rule, SCHEMA, Target},
     policy_file,
     problem::Problem,
     resource_file,
@@ -23,6 +26,8 @@ pub const MAX_BUNDLE_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_FILE_BYTES: usize = 256 * 1024;
 /// Most policies of a bundle.
 pub const MAX_POLICIES: usize = 10_000;
+/// Most problems worth reading.
+const MAX_PROBLEMS: usize = 1_000;
 /// Most files of a bundle.
 pub const MAX_FILES: usize = 10_000;
 
@@ -180,6 +185,10 @@ fn rules(
     let built_in = rules.len();
     for (file, text) in &sorted.policies {
         policy_file::parse(file, text, resources, &mut rules, problems);
+        if problems.len() > MAX_PROBLEMS {
+            problems.push(Problem::whole("", "too many mistakes; the rest of the bundle was not read"));
+            return rules;
+        }
         if rules.len() - built_in > MAX_POLICIES {
             problems.push(Problem::whole("", "bundle has more than 10,000 policies"));
             return rules;
@@ -188,22 +197,29 @@ fn rules(
     let mut texts: BTreeMap<&str, &str> = sorted.policies.iter().copied().collect();
     texts.insert(policy_file::BUILT_IN, BUILT_IN);
     policy_file::validate(&rules, &texts, schema, problems);
-    too_many_groups(&rules, resources, problems);
+    too_many_groups(&rules, problems);
     rules
 }
 
 /// The engine tries every subset of the groups that are named for one question: six at most.
-fn too_many_groups(rules: &BTreeMap<String, Arc<Rule>>, resources: &BTreeMap<ResourceName, Arc<Resource>>, problems: &mut Vec<Problem>) {
-    let naming: Vec<&Arc<Rule>> = rules.values().filter(|rule| !rule.approvals.groups.is_empty()).collect();
-    for resource in resources.values() {
-        let gateway = resource.name.as_str() == Resource::SAFECONDUCT;
-        for operation in Operation::ALL.into_iter().filter(|operation| operation.is_administration() == gateway) {
-            let speaking = naming.iter().filter(|rule| rule.may_speak_of(resource, operation));
-            let groups: std::collections::BTreeSet<_> = speaking.flat_map(|rule| &rule.approvals.groups).collect();
+fn too_many_groups(rules: &BTreeMap<String, Arc<Rule>>, problems: &mut Vec<Problem>) {
+    for operation in Operation::ALL {
+        let mut named: BTreeMap<Target, BTreeSet<&GroupName>> = BTreeMap::new();
+        for rule in rules.values().filter(|rule| !rule.approvals.groups.is_empty()) {
+            if let Some(target) = rule.target(operation) {
+                named.entry(target).or_default().extend(&rule.approvals.groups);
+            }
+        }
+        let everywhere = named.get(&Target::Any).cloned().unwrap_or_default();
+        for (target, groups) in named {
+            let groups: BTreeSet<&GroupName> = groups.union(&everywhere).copied().collect();
             if groups.len() > MAX_GROUPS {
                 let names = groups.iter().map(|group| group.as_str()).collect::<Vec<_>>().join(", ");
-                let message =
-                    format!("policies for {operation} on `{}` name more than {MAX_GROUPS} groups of approvers: {names}", resource.name);
+                let place = match target {
+                    Target::Any => String::new(),
+                    Target::Named(name) => format!(" on `{name}`"),
+                };
+                let message = format!("policies for {operation}{place} name more than {MAX_GROUPS} groups of approvers: {names}");
                 problems
                     .push(Problem::whole("", message).hint("use fewer groups, or say in the policies' scope which resource each is for"));
             }

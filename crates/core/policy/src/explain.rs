@@ -185,7 +185,7 @@ impl fmt::Display for Explanation {
             Outcome::NeedApproval { quorum } => writeln!(f, "need approval: {quorum}")?,
         }
         for reason in &self.decision.reasons {
-            writeln!(f, "  {}", reason.text)?;
+            writeln!(f, "  {}", safeconduct_model::text::printable(&reason.text))?;
         }
         for operation in &self.operations {
             operation.fmt(f)?;
@@ -221,10 +221,10 @@ impl fmt::Display for OperationExplanation {
         for miss in &self.near_misses {
             let not = if miss.keyword == "when" { "not met" } else { "met, but must not be" };
             writeln!(f, "  `{}` would permit, but this is {not} ({}:{}):", miss.policy_id, miss.file, miss.line)?;
-            writeln!(f, "    {}", miss.condition)?;
+            writeln!(f, "    {}", safeconduct_model::text::printable(&miss.condition))?;
         }
         for error in &self.errors {
-            writeln!(f, "  {error}")?;
+            writeln!(f, "  {}", safeconduct_model::text::printable(error))?;
         }
         if !self.implied && self.permits.is_empty() && self.forbids.is_empty() && self.near_misses.is_empty() && self.errors.is_empty() {
             writeln!(f, "  no policy speaks about this principal, operation and resource")?;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use safeconduct_model::text::printable;
 use safeconduct_model::{
     Credentials, Decision, Digest, OperationSet, Outcome, Postgres, Principal, PrincipalName, Resource, ResourceName, SecretRef,
     UpstreamTls,
@@ -283,7 +284,7 @@ impl fmt::Display for Plan {
         for change in &self.resources {
             writeln!(f, "{} resource {}", change.kind.sign(), change.name)?;
             for field in &change.fields {
-                match (&field.before, &field.after) {
+                match (field.before.as_deref().map(printable), field.after.as_deref().map(printable)) {
                     (Some(before), Some(after)) => writeln!(f, "    {}: {before} -> {after}", field.field)?,
                     (None, Some(after)) if !after.is_empty() => writeln!(f, "    {}: {after}", field.field)?,
                     _ => {}
@@ -294,7 +295,7 @@ impl fmt::Display for Plan {
             writeln!(f, "{} policy {} ({}:{})", change.kind.sign(), change.policy_id, change.file, change.line)?;
             for (sign, text) in [('-', &change.before), ('+', &change.after)] {
                 for line in text.iter().flat_map(|text| text.lines()) {
-                    writeln!(f, "    {sign} {}", safeconduct_model::text::printable(line))?;
+                    writeln!(f, "    {sign} {}", printable(line))?;
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::{
 
 use cedar_policy::{ActionConstraint, Authorizer, Effect, EntityUid, PolicyId, PolicySet, ResourceConstraint, Schema};
 use jiff::tz::TimeZoneDatabase;
-use safeconduct_model::{Digest, Obligations, Operation, Resource};
+use safeconduct_model::{Digest, Obligations, Operation};
 
 use crate::restrict::ApprovalUse;
 
@@ -49,6 +49,13 @@ pub(crate) struct Rule {
     pub clauses: Vec<Clause>,
 }
 
+/// What a scope speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Target {
+    Any,
+    Named(String),
+}
+
 /// One `when` or `unless` with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Clause {
@@ -87,19 +94,24 @@ impl Rule {
         }
     }
 
-    /// True unless the scope rules out this operation on this resource; the principal is not looked at.
-    pub(crate) fn may_speak_of(&self, resource: &Resource, operation: Operation) -> bool {
-        let group = if operation.is_administration() { "administration" } else { "access" };
+    /// Which resources the scope may speak of for this operation; the principal is not looked at. `None` if it never does.
+    pub(crate) fn target(&self, operation: Operation) -> Option<Target> {
         let gateway = operation.is_administration();
-        let fits =
-            |uid: &EntityUid| uid.id().unescaped() == resource.name.as_str() && (uid.type_name().to_string() == "Gateway") == gateway;
-        let speaks_of = match self.cedar.resource_constraint() {
-            ResourceConstraint::Any => true,
-            ResourceConstraint::In(uid) | ResourceConstraint::Eq(uid) | ResourceConstraint::IsIn(_, uid) => fits(&uid),
-            ResourceConstraint::Is(kind) => (kind.to_string() == "Gateway") == gateway,
-        };
+        let group = if gateway { "administration" } else { "access" };
         let any_action = matches!(self.cedar.action_constraint(), ActionConstraint::Any);
-        speaks_of && (!gateway || self.about_gateway) && (any_action || self.names_action(operation.name()) || self.names_action(group))
+        if !(any_action || self.names_action(operation.name()) || self.names_action(group)) {
+            return None;
+        }
+        if gateway {
+            return self.about_gateway.then_some(Target::Any);
+        }
+        match self.cedar.resource_constraint() {
+            _ if self.about_gateway => None,
+            ResourceConstraint::Any | ResourceConstraint::Is(_) => Some(Target::Any),
+            ResourceConstraint::In(uid) | ResourceConstraint::Eq(uid) | ResourceConstraint::IsIn(_, uid) => {
+                Some(Target::Named(uid.id().unescaped().to_owned()))
+            }
+        }
     }
 
     /// `policies/orders.cedar:12`

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use cedar_policy::{Effect, EntityUid, PolicyId, PolicySet, ResourceConstraint, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
-use safeconduct_model::{Audit, GroupName, Obligations, PrincipalName, Record, Resource, ResourceName};
+use safeconduct_model::{Audit, GroupName, Obligations, Operation, PrincipalName, Record, Resource, ResourceName};
 
 use crate::{
     policy::{Clause, Rule, names_gateway},
@@ -50,23 +50,55 @@ pub(crate) fn validate(rules: &BTreeMap<String, Arc<Rule>>, texts: &BTreeMap<&st
     for rule in rules.values() {
         let Ok(set) = PolicySet::from_policies([rule.cedar.clone()]) else { continue };
         let result = validator.validate(&set, ValidationMode::Strict);
-        for error in result.validation_errors() {
-            problems.push(rule_problem(rule, texts, error));
+        let text = texts.get(rule.file.as_str()).copied().unwrap_or_default();
+        let mut found: Vec<Problem> = result.validation_errors().map(|error| rule_problem(rule, text, error)).collect();
+        if found.is_empty() {
+            found = result.validation_warnings().map(|warning| rule_problem(rule, text, warning)).collect();
         }
-        for warning in result.validation_warnings() {
-            problems.push(rule_problem(rule, texts, warning));
+        if found.len() > 1 {
+            // Said better by what stands beside it.
+            found.retain(|problem| !problem.message.starts_with("policy is impossible"));
         }
+        problems.extend(once_per_place(found));
     }
 }
 
-fn rule_problem(rule: &Rule, texts: &BTreeMap<&str, &str>, error: &dyn Diagnostic) -> Problem {
+/// Cedar checks a policy once for each action it may be about; one mistake is told once.
+fn once_per_place(mut found: Vec<Problem>) -> Vec<Problem> {
+    found.sort();
+    let mut told: Vec<(Problem, String)> = Vec::new();
+    for problem in found {
+        let alike = without_action(&problem.message);
+        let same = |other: &Problem| (other.line, other.column) == (problem.line, problem.column);
+        if !told.iter().any(|(other, message)| same(other) && *message == alike) {
+            told.push((problem, alike));
+        }
+    }
+    told.into_iter().map(|(problem, _)| problem).collect()
+}
+
+/// The message without the name of the action it was found for.
+fn without_action(message: &str) -> String {
+    match message.split_once("Action::\"").and_then(|(before, rest)| Some((before, rest.split_once('"')?.1))) {
+        Some((before, after)) => format!("{before}{after}"),
+        None => message.to_owned(),
+    }
+}
+
+fn rule_problem(rule: &Rule, text: &str, error: &dyn Diagnostic) -> Problem {
     let within = error.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
     // Cedar names a policy by its id in front of every message; the place says it better.
-    let message = error.to_string();
-    let message = message.strip_prefix(&format!("for policy `{}`, ", rule.id)).unwrap_or(&message).replace('\n', " ");
-    let text = texts.get(rule.file.as_str()).copied().unwrap_or_default();
-    let mut problem = Problem::at(&rule.file, text, rule.start + within, message);
-    problem.hint = error.help().map(|help| help.to_string().replace('\n', " "));
+    let own = |text: String| text.replace(&format!("for policy `{}`, ", rule.id), "").replace('\n', " ");
+    let mut problem = Problem::at(&rule.file, text, rule.start + within, own(error.to_string()));
+    problem.hint = error.help().map(|help| own(help.to_string()));
+    let broad = matches!(rule.cedar.action_constraint(), cedar_policy::ActionConstraint::Any);
+    let elsewhere =
+        ["approve"].into_iter().chain(Operation::ALL.into_iter().filter(|operation| operation.is_administration()).map(Operation::name));
+    if broad && elsewhere.into_iter().any(|action| problem.message.contains(&format!("context for Action::\"{action}\""))) {
+        let hint =
+            "a policy for every action is also about approving and administration, which know less; write `action in Action::\"access\"`";
+        problem.hint = Some(hint.to_owned());
+    }
     problem
 }
 
@@ -128,6 +160,7 @@ impl Source<'_> {
             approvals,
         };
         self.unrestricted(&rule, problems);
+        self.gateway(&rule, problems);
         Some(rule)
     }
 
@@ -206,7 +239,7 @@ impl Source<'_> {
             match entity.type_name().to_string().as_str() {
                 "Group" => self.canonical::<GroupName>(name, at, problems),
                 "Person" | "Workload" => self.canonical::<PrincipalName>(name, at, problems),
-                "Resource" if !self.resources.keys().any(|resource| resource.as_str() == name && name != Resource::SAFECONDUCT) => {
+                "Resource" if name == Resource::SAFECONDUCT || self.named(&entity).is_none() => {
                     let hint = if name == Resource::SAFECONDUCT {
                         "the gateway itself is `Gateway::\"safeconduct\"`".to_owned()
                     } else {
@@ -254,8 +287,23 @@ impl Source<'_> {
         }
     }
 
+    /// A policy about administration must say that it is: a broad one is not listened to.
+    fn gateway(&self, rule: &Rule, problems: &mut Vec<Problem>) {
+        let administration = || Operation::ALL.into_iter().filter(|operation| operation.is_administration());
+        let named = administration().map(Operation::name).chain(["administration"]).find(|name| rule.names_action(name));
+        let Some(named) = named else { return };
+        if !rule.about_gateway {
+            let hint = "write `resource == Gateway::\"safeconduct\"`: only policies that name the gateway speak about it";
+            problems.push(self.problem(0, format!("policy about `{named}` does not name the gateway")).hint(hint));
+        }
+        let only_ends = !administration().any(|operation| operation != Operation::EndAccess && rule.names_action(operation.name()));
+        if !rule.is_permit() && only_ends && rule.names_action(Operation::EndAccess.name()) {
+            problems.push(self.problem(0, "ending access is never forbidden").hint("remove this policy"));
+        }
+    }
+
     fn named(&self, uid: &EntityUid) -> Option<&Resource> {
-        let name = uid.id().unescaped();
-        self.resources.iter().find(|(resource, _)| resource.as_str() == name).map(|(_, resource)| resource.as_ref())
+        let name: ResourceName = uid.id().unescaped().parse().ok()?;
+        self.resources.get(&name).map(AsRef::as_ref)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use safeconduct_model::text::printable;
 use serde::Serialize;
 
 /// One mistake in one file.
@@ -51,6 +52,7 @@ pub(crate) fn position(text: &str, offset_bytes: usize) -> (usize, usize) {
 pub(crate) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
+        .take(1_000)
         .map(|candidate| (distance(written, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count() / 4)
         .min()
@@ -78,15 +80,16 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 impl fmt::Display for Problem {
-    /// `file:line:column: message`, and on a second line what to write.
+    /// `file:line:column: message`, and on a second line what to write. Safe to print on a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, message) = (printable(&self.file), printable(&self.message));
         match (self.file.is_empty(), self.line) {
-            (true, _) => write!(f, "bundle: {}", self.message)?,
-            (false, 0) => write!(f, "{}: {}", self.file, self.message)?,
-            (false, line) => write!(f, "{}:{line}:{}: {}", self.file, self.column, self.message)?,
+            (true, _) => write!(f, "bundle: {message}")?,
+            (false, 0) => write!(f, "{file}: {message}")?,
+            (false, line) => write!(f, "{file}:{line}:{}: {message}", self.column)?,
         }
         match &self.hint {
-            Some(hint) => write!(f, "\n  hint: {hint}"),
+            Some(hint) => write!(f, "\n  hint: {}", printable(hint)),
             None => Ok(()),
         }
     }

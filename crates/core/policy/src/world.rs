@@ -1,7 +1,7 @@
 //! The world as Cedar sees it: entities and context of one question. Translates; never decides.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     str::FromStr,
 };
@@ -63,7 +63,7 @@ impl<'a> World<'a> {
             attributes.push(("facts".to_owned(), self::facts(facts)?));
         }
         let resource = uid("AccessRequest", "this")?;
-        let asked = Entity::new(resource.clone(), attributes.into_iter().collect(), HashSet::from([target])).map_err(unanswerable)?;
+        let asked = Entity::new_with_tags(resource.clone(), attributes, [target], []).map_err(unanswerable)?;
         let entities = vec![principal_entity(question.approver)?, resource_entity(question.resource)?, asked];
         let entities = Entities::from_entities(entities, Some(schema)).map_err(unanswerable)?;
         let context = vec![("now".to_owned(), record(moment(question.now, question.resource, zones)?)?)];
@@ -120,9 +120,9 @@ const fn kind_name(kind: PrincipalKind) -> &'static str {
 }
 
 fn principal_entity(principal: &Principal) -> Result<Entity, Unanswerable> {
-    let parents = principal.groups.keys().map(|group| uid("Group", group.as_str())).collect::<Result<HashSet<_>, _>>()?;
-    let attributes = HashMap::from([("name".to_owned(), text(principal.name.as_str()))]);
-    Entity::new(principal_uid(principal)?, attributes, parents).map_err(unanswerable)
+    let parents = principal.groups.keys().map(|group| uid("Group", group.as_str())).collect::<Result<Vec<_>, _>>()?;
+    let attributes = [("name".to_owned(), text(principal.name.as_str()))];
+    Entity::new_with_tags(principal_uid(principal)?, attributes, parents, []).map_err(unanswerable)
 }
 
 fn resource_uid(resource: &Resource) -> Result<EntityUid, Unanswerable> {
@@ -133,7 +133,7 @@ fn resource_uid(resource: &Resource) -> Result<EntityUid, Unanswerable> {
 }
 
 fn resource_entity(resource: &Resource) -> Result<Entity, Unanswerable> {
-    let mut attributes = HashMap::from([("name".to_owned(), text(resource.name.as_str()))]);
+    let mut attributes = BTreeMap::from([("name".to_owned(), text(resource.name.as_str()))]);
     if !matches!(resource.kind, ResourceKind::Safeconduct) {
         attributes.insert("kind".to_owned(), text(resource.kind.name()));
         attributes.insert(
@@ -145,7 +145,7 @@ fn resource_entity(resource: &Resource) -> Result<Entity, Unanswerable> {
             attributes.insert("owner".to_owned(), Value::new_entity_uid(uid("Group", owner.as_str())?));
         }
     }
-    Entity::new(resource_uid(resource)?, attributes, HashSet::new()).map_err(unanswerable)
+    Entity::new_with_tags(resource_uid(resource)?, attributes, [], []).map_err(unanswerable)
 }
 
 fn text(text: &str) -> Value {

@@ -49,6 +49,17 @@ fn mistakes_in_policies_have_a_place_and_a_hint() {
         "the gateway itself is `Gateway::\"safeconduct\"`",
     );
     check("@id(\"a\") permit (principal, action, resource == Gateway::\"other\");", "write `Gateway::\"safeconduct\"`");
+    let everywhere = problems("@id(\"a\")\npermit (principal, action, resource) when { context.exact };");
+    assert!(everywhere.contains("write `action in Action::\"access\"`"), "{everywhere}");
+    let misspelt = problems("@id(\"a\")\npermit (principal, action in Action::\"access\", resource) when { context.exakt };");
+    assert_eq!(misspelt.lines().count(), 2, "one mistake, its hint, not one for each action: {misspelt}");
+    assert!(misspelt.starts_with("policies/p.cedar:2:") && misspelt.ends_with("hint: did you mean `exact`?"), "{misspelt}");
+    check("@id(\"a\") permit (principal, action == Action::\"manage_people\", resource);", "does not name the gateway");
+    check("@id(\"a\") forbid (principal, action in Action::\"administration\", resource);", "write `resource == Gateway::\"safeconduct\"`");
+    check(
+        "@id(\"a\") forbid (principal, action == Action::\"end_access\", resource == Gateway::\"safeconduct\");",
+        "ending access is never forbidden",
+    );
     check("@id(\"a\") permit (principal, action == Action::\"read\", resource == Gateway::\"safeconduct\");", "policies/p.cedar:1:");
     check(
         "@id(\"a\") permit (principal, action == Action::\"approve\", resource == AccessRequest::\"this\");",
