@@ -322,7 +322,10 @@ impl Gate {
         }
         let parameters = bind.parameters.iter().enumerate();
         let parameters = parameters.map(|(place, (binary, value))| parameter::record(prepared.type_oid(place), *binary, *value)).collect();
-        let ask = self.ask(Arc::clone(&prepared.text), Arc::clone(&prepared.facts), &referred, parameters, uncertain);
+        let mut ask = self.ask(Arc::clone(&prepared.text), Arc::clone(&prepared.facts), &referred, parameters, uncertain);
+        if prepared.by_sql {
+            ask.not_exact = ask.not_exact.or(Some(NotExact::BehindName));
+        }
         let permit = match self.decide(&ask, given, judge) {
             Ok(permit) => permit,
             Err(Some(report)) => return self.refuse(Refusal::of(ask, report, false), out),

@@ -211,13 +211,14 @@ impl Gate {
             };
             out.push(Output::Record(Record::Outcome { statement, ended }));
         }
-        self.outstanding.clear();
         if self.settled_through < self.statements {
-            // A COMMIT may have been under way; nothing else could have made anything last.
+            // A server that loses its client rolls back; but a commit may have been under way.
+            let how = if self.outstanding.is_empty() { Settlement::RolledBack } else { Settlement::Unknown };
             let through = self.statements;
             self.settled_through = through;
-            out.push(Output::Record(Record::Settled { through, how: Settlement::Unknown }));
+            out.push(Output::Record(Record::Settled { through, how }));
         }
+        self.outstanding.clear();
     }
 
     /// What the session is doing.

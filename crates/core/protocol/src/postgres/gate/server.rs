@@ -172,15 +172,14 @@ impl Gate {
     fn pop(&mut self) -> Option<Expect> {
         let expect = self.outstanding.pop_front()?;
         self.outstanding_bytes -= expect.bytes();
-        if matches!(expect, Expect::Execute { .. }) && self.outstanding.is_empty() {
-            self.rows = 0;
-        }
         Some(expect)
     }
 
-    /// The extended protocol's statement was answered: no copy is under way.
+    /// A message that may have begun a copy was answered. Such a message is always the last one forwarded.
     fn copy_over(&mut self) {
-        self.copy = Copy::No;
+        if self.outstanding.is_empty() {
+            self.copy = Copy::No;
+        }
         self.rows = 0;
     }
 
@@ -305,8 +304,7 @@ impl Gate {
             }
             _ => return Step::Broken("ready when it should not be"),
         };
-        self.copy = Copy::No;
-        self.rows = 0;
+        self.copy_over();
         self.status = status;
         if status == TransactionStatus::Idle {
             self.settle(through, how, out);
@@ -422,10 +420,9 @@ impl Gate {
     }
 
     fn copy_in(&mut self) -> Step {
+        // Where the text was understood the gate waits; where it was not, nothing may have been sent after it.
         match (self.outstanding.front(), self.outstanding.len(), self.copy) {
-            // The second arm: a text that was not understood began a copy. Nothing may have been sent after it.
-            (Some(Expect::Execute { .. } | Expect::Query(_)), _, Copy::Waiting)
-            | (Some(Expect::Execute { .. } | Expect::Query(_)), 1, _) => {
+            (Some(Expect::Execute { .. } | Expect::Query(_)), 1, Copy::Waiting | Copy::No) => {
                 self.copy = Copy::In;
                 Step::Forward
             }

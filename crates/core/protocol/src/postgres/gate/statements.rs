@@ -16,18 +16,20 @@ pub(crate) struct Prepared {
     pub type_oids: Vec<u32>,
     /// Types as the server describes them.
     pub described: OnceLock<Vec<u32>>,
+    /// Made by SQL: the text is that of the PREPARE or DECLARE around it.
+    pub by_sql: bool,
 }
 
 impl Prepared {
     pub(crate) fn new(text: Arc<str>, facts: Arc<Facts>, type_oids: Vec<u32>) -> Self {
-        Self { text, facts, type_oids, described: OnceLock::new() }
+        Self { text, facts, type_oids, described: OnceLock::new(), by_sql: false }
     }
 
     /// The statement that SQL `PREPARE` or `DECLARE` names.
     pub(crate) fn inner(text: &str, statement: &StatementFacts, inner: &StatementFacts) -> Self {
         let shown = text.get(statement.start_bytes..statement.end_bytes).unwrap_or(text);
         let facts = Facts { operations: inner.operations.clone(), statements: vec![inner.clone()], unparsable: None };
-        Self::new(shown.into(), Arc::new(facts), Vec::new())
+        Self { by_sql: true, ..Self::new(shown.into(), Arc::new(facts), Vec::new()) }
     }
 
     /// The declared type of a parameter; where none was declared, the one described.
