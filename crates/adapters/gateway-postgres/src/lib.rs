@@ -1,0 +1,27 @@
+//! The PostgreSQL door: sockets, TLS and upstream credentials around `core/protocol`.
+//!
+//! Decodes, asks `app`, and forwards, holds or refuses. It decides nothing itself.
+
+mod cancel;
+mod config;
+mod executor;
+mod greeting;
+mod holding;
+mod journal;
+mod judge;
+mod listener;
+mod opening;
+mod relay;
+mod session;
+mod settings;
+mod sign_in;
+mod signal;
+mod stream;
+mod upstream;
+mod waiting;
+mod wire;
+
+pub use config::{ALPN, DoorConfig, Limits};
+pub use executor::PostgresExecutor;
+pub use listener::Gateway;
+pub use upstream::{SecretUnavailable, Secrets};

@@ -1,0 +1,120 @@
+//! From a proved secret to a running session: opened in the ledger, connected upstream, told to the client.
+//!
+//! The door's proof is sent only after the session was opened, so that a right secret without a grant looks like a wrong one.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use bytes::BytesMut;
+use safeconduct_app::{DoorLookup, DoorRefused, DoorSession};
+use safeconduct_model::Operation;
+use safeconduct_protocol::postgres::{
+    messages::{self, Report, TransactionStatus},
+    startup::OpenSession,
+};
+use tokio::{io::AsyncWriteExt, sync::watch};
+
+use crate::{
+    greeting::say_farewell,
+    listener::Shared,
+    session::{self, Ends},
+    settings::{Wishes, as_statement},
+    sign_in::{self, Proved},
+    stream::ClientStream,
+    upstream::{self, Login},
+};
+
+/// Reads what the client asks for.
+pub(crate) fn read(open: &OpenSession) -> Result<Wishes, Report> {
+    Wishes::read(open).map_err(|unfit| Report::new("08P01", unfit.to_string()))
+}
+
+/// Tells a client of a newer minor version, or with protocol options, that 3.0 without any is spoken.
+pub(crate) async fn negotiate(stream: &mut ClientStream, open: &OpenSession) -> io::Result<()> {
+    if open.needs_negotiation() {
+        stream.write_all(&messages::negotiate_protocol_version(&open.protocol_options)).await?;
+    }
+    Ok(())
+}
+
+/// Opens the session and runs it to its end.
+pub(crate) async fn open(
+    shared: &Arc<Shared>,
+    mut stream: Box<ClientStream>,
+    wishes: Wishes,
+    lookup: DoorLookup,
+    proved: Proved,
+    peer: SocketAddr,
+    shutdown: watch::Receiver<bool>,
+) {
+    let session = match shared.app.door_open(lookup, proved.index, peer).await {
+        Ok(session) => session,
+        Err(DoorRefused::NoGrant) => return say_farewell(&mut stream, &sign_in::refusal()).await,
+        Err(DoorRefused::Unavailable) => {
+            return say_farewell(&mut stream, &Report::new("57P03", "the gateway can't record sessions and takes none")).await;
+        }
+    };
+    match begin(shared, &mut stream, &wishes, &session, &proved.server_final).await {
+        Ok(begun) => session::run(shared, session, *stream, proved.rest, &wishes, begun, shutdown).await,
+        Err((report, why)) => {
+            say_farewell(&mut stream, &report).await;
+            session.close(&why).await;
+        }
+    }
+}
+
+/// Connects upstream and greets the client. What fails here is told to the client and ends the session.
+async fn begin(
+    shared: &Arc<Shared>,
+    stream: &mut ClientStream,
+    wishes: &Wishes,
+    session: &DoorSession,
+    server_final: &str,
+) -> Result<Ends, (Report, String)> {
+    let lost = |error: io::Error| (Report::new("08006", "connection was lost"), format!("connection lost: {error}"));
+    let mut out = BytesMut::new();
+    out.extend_from_slice(&messages::authentication_sasl_final(server_final));
+    out.extend_from_slice(&messages::authentication_ok());
+    stream.write_all(&out.split()).await.map_err(lost)?;
+    stream.flush().await.map_err(lost)?;
+
+    for (name, value) in &wishes.settings {
+        decide_setting(session, name, value).map_err(|report| (report, format!("startup parameter `{name}` refused")))?;
+    }
+    let application_name = wishes.upstream_name(session.id().as_str());
+    let login = Login {
+        resource: session.resource(),
+        database: session.database(),
+        application_name: &application_name,
+        settings: &wishes.settings,
+    };
+    let mut standing = session.standing();
+    let connected = tokio::select! {
+        connected = upstream::connect(&login, &shared.config.secrets, shared.config.limits.upstream_connect) => connected,
+        end = session::ended(&mut standing) => return Err((Report::new(end.sqlstate, end.reason.clone()), end.reason)),
+    };
+    let upstream = connected.map_err(|error| {
+        tracing::warn!(session = %session.id(), error = &error as &dyn std::error::Error, "no connection upstream");
+        (Report::new(error.sqlstate(), error.to_string()), error.to_string())
+    })?;
+    let no_entropy = |_| (Report::new("58000", "no random bytes to be had"), "no random bytes".to_owned());
+    let (key, cancels) = shared.cancels.register().map_err(no_entropy)?;
+
+    for (name, value) in upstream.parameters.iter().filter(|(name, _)| !wishes.has(name)) {
+        out.extend_from_slice(&messages::parameter_status(name, value));
+    }
+    let mut ready = BytesMut::from(messages::backend_key_data(key.process(), key.key()));
+    ready.extend_from_slice(&messages::ready_for_query(TransactionStatus::Idle));
+    Ok(Ends { upstream, to_client: out, ready, key, cancels })
+}
+
+/// Decides a startup parameter like the SET it stands for: only what needs nothing but `connect` is passed.
+fn decide_setting(session: &DoorSession, name: &str, value: &str) -> Result<(), Report> {
+    let facts = session.facts(&as_statement(name, value));
+    if facts.unparsable.is_none() && facts.operations.iter().all(|operation| operation == Operation::Connect) {
+        Ok(())
+    } else {
+        let detail = facts.statements.iter().flat_map(|statement| statement.why.clone()).collect::<Vec<_>>().join("; ");
+        let report = Report::new("42501", format!("parameter `{name}` can't be set at sign-in to this value"));
+        Err(if detail.is_empty() { report } else { report.detail(detail) })
+    }
+}

@@ -1,0 +1,299 @@
+//! What a session does between reads: asks the gate, records, then lets bytes go. Nothing goes before its record.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use safeconduct_app::{DoorSession, SessionEnd, ports::What};
+use safeconduct_lifecycle::Withdrawal;
+use safeconduct_protocol::postgres::{
+    gate::{Activity, Ask, CloseReason, Gate, Output, Resolution},
+    messages::{Report, Severity},
+};
+use tokio::{task::JoinSet, time::timeout};
+
+use crate::{
+    cancel::Cancel,
+    holding::{Held, Waited, cancelled},
+    journal::{Batch, Journal},
+    judge::{self, Asks},
+    listener::Shared,
+    session::Outgoing,
+    upstream::CancelTarget,
+};
+
+/// How long a client waits for the outcome of a claimed action to be stored. It is stored in any case.
+const SETTLE_WAIT: Duration = Duration::from_secs(5);
+
+/// The gate of one session with its buffers, and what is under way.
+pub(crate) struct Relay {
+    shared: Arc<Shared>,
+    session: Arc<DoorSession>,
+    gate: Gate,
+    journal: Journal,
+    pub held: Option<Held>,
+    pub client_in: BytesMut,
+    pub server_in: BytesMut,
+    pub client_out: Outgoing,
+    pub server_out: Outgoing,
+    upstream: CancelTarget,
+    /// Outcomes and withdrawals that are being stored, cancels that are being sent.
+    under_way: JoinSet<()>,
+    closed: Option<Closed>,
+}
+
+struct Closed {
+    why: String,
+    cancel: bool,
+}
+
+impl Relay {
+    pub(crate) fn new(shared: Arc<Shared>, session: Arc<DoorSession>, gate: Gate, upstream: CancelTarget) -> Self {
+        Self {
+            shared,
+            session,
+            gate,
+            journal: Journal::default(),
+            held: None,
+            client_in: BytesMut::new(),
+            server_in: BytesMut::new(),
+            client_out: Outgoing::default(),
+            server_out: Outgoing::default(),
+            upstream,
+            under_way: JoinSet::new(),
+            closed: None,
+        }
+    }
+
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// Says something that precedes every answer of the gate.
+    pub(crate) fn to_client(&mut self, bytes: &[u8]) {
+        self.client_out.push(bytes);
+    }
+
+    /// True if bytes from the client can be taken: a message that is coming in may come whole, what waits behind it is bounded.
+    pub(crate) fn wants_client(&self) -> bool {
+        let limits = &self.shared.config.limits;
+        let largest = limits.frames.bind_bytes.max(limits.frames.text_bytes);
+        let coming = match self.client_in.first_chunk::<5>() {
+            // Copy data passes in pieces and never has to be there whole.
+            None | Some([b'd', ..]) => 0,
+            Some([_, a, b, c, d]) => (u32::from_be_bytes([*a, *b, *c, *d]) as usize).min(largest) + 1,
+        };
+        self.server_out.len() < limits.buffer_bytes && self.client_in.len() < coming.max(limits.buffer_bytes)
+    }
+
+    /// True if the client takes what the server said before.
+    pub(crate) fn wants_server(&self) -> bool {
+        self.client_out.len() < self.shared.config.limits.buffer_bytes
+    }
+
+    /// Takes what was read past the gate, as far as it goes.
+    pub(crate) async fn advance(&mut self) {
+        let mut go_on = true;
+        while go_on && !self.is_closed() {
+            let mut out = Vec::new();
+            self.gate.advance(&mut self.client_in, &mut self.server_in, &mut Asks(&self.session), &mut out);
+            go_on = self.perform(out).await;
+        }
+    }
+
+    /// Does what the gate said: records first. True if the gate has something new to go on with.
+    async fn perform(&mut self, outputs: Vec<Output>) -> bool {
+        let mut batch = Batch::default();
+        let mut rest = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            match output {
+                Output::Record(record) => self.journal.add(record, &mut batch),
+                other => rest.push(other),
+            }
+        }
+        let Batch { what, sync, settled } = batch;
+        let recorded = self.record(what, sync).await;
+        for (request, outcome) in settled {
+            let session = Arc::clone(&self.session);
+            self.store(async move { session.settle(&request, outcome).await }).await;
+        }
+        if !recorded {
+            return false;
+        }
+        let mut resolved = false;
+        for output in rest {
+            match output {
+                Output::ToServer(bytes) => self.server_out.push(&bytes),
+                Output::ToClient(bytes) => self.client_out.push(&bytes),
+                Output::Hold(ask) => resolved |= self.hold(*ask).await,
+                Output::Withdrawn => self.take_back(Withdrawal::SessionEnded, "the session ended").await,
+                Output::Close(reason) => self.close(&reason),
+                Output::Record(_) => {}
+            }
+        }
+        resolved
+    }
+
+    /// Writes to the session's recording. If that fails nothing is forwarded and the session ends: false.
+    async fn record(&mut self, what: Vec<What>, sync: bool) -> bool {
+        if what.is_empty() {
+            return true;
+        }
+        let Err(error) = self.session.record(what, sync).await else { return true };
+        tracing::error!(session = %self.session.id(), error = &error as &dyn std::error::Error, "the session can't be recorded");
+        if self.closed.is_none() {
+            self.client_out.push(&Report::new("57P01", "the session can't be recorded and ends").encode(Severity::Fatal));
+            self.closed = Some(Closed { why: "the session could not be recorded".to_owned(), cancel: true });
+            self.abandon().await;
+        }
+        false
+    }
+
+    /// The gate's open ends after the recording failed: outcomes of claimed actions and held statements are settled all the same.
+    async fn abandon(&mut self) {
+        let (mut out, mut batch) = (Vec::new(), Batch::default());
+        self.gate.finish(&mut out);
+        for output in out {
+            match output {
+                Output::Record(record) => self.journal.add(record, &mut batch),
+                Output::Withdrawn => self.withdraw(Withdrawal::SessionEnded).await,
+                _ => {}
+            }
+        }
+        for (request, outcome) in batch.settled {
+            let session = Arc::clone(&self.session);
+            self.store(async move { session.settle(&request, outcome).await }).await;
+        }
+    }
+
+    fn close(&mut self, reason: &CloseReason) {
+        let cancel = !matches!(reason, CloseReason::ClientTerminated | CloseReason::ServerEnded { .. });
+        self.closed.get_or_insert_with(|| Closed { why: reason.to_string(), cancel });
+    }
+
+    /// Stores something in any case, and waits for it a while.
+    async fn store(&mut self, storing: impl Future<Output = ()> + Send + 'static) {
+        let (done, stored) = tokio::sync::oneshot::channel();
+        self.under_way.spawn(async move {
+            storing.await;
+            let _ = done.send(());
+        });
+        if timeout(SETTLE_WAIT, stored).await.is_err() {
+            tracing::warn!(session = %self.session.id(), "the store is slow; the session goes on");
+        }
+        while self.under_way.try_join_next().is_some() {}
+    }
+
+    /// Asks people about a statement. True if it is settled already.
+    async fn hold(&mut self, ask: Ask) -> bool {
+        match Held::place(&self.shared.app, &self.session, &ask).await {
+            Ok((held, notice)) => {
+                let placed = held.placed(&ask);
+                self.held = Some(held);
+                if self.record(vec![placed], false).await {
+                    self.tell(&notice).await;
+                }
+                false
+            }
+            Err(report) => {
+                self.gate.resolve(Resolution::Refused(report));
+                true
+            }
+        }
+    }
+
+    /// Something about a held statement was decided.
+    pub(crate) async fn waited(&mut self, waited: Waited) {
+        let Some(held) = self.held.take() else { return };
+        let (resolution, how) = held.settle(&self.session, waited).await;
+        let approved = matches!(resolution, Resolution::Approved(_));
+        self.gate.resolve(resolution);
+        if !self.record(vec![held.ended(&how)], false).await {
+            return;
+        }
+        if approved {
+            self.tell(&Report::new("00000", format!("access request {} was approved: the statement runs, once", held.request))).await;
+        }
+        self.advance().await;
+    }
+
+    /// Tells the client something between two messages.
+    async fn tell(&mut self, notice: &Report) {
+        let mut out = Vec::new();
+        self.gate.notice(notice, Severity::Notice, &mut out);
+        for output in out {
+            if let Output::ToClient(bytes) = output {
+                self.client_out.push(&bytes);
+            }
+        }
+    }
+
+    /// Takes a held statement back, if one is held, and records it.
+    async fn take_back(&mut self, why: Withdrawal, how: &str) {
+        let Some(ended) = self.held.as_ref().map(|held| held.ended(how)) else { return };
+        self.record(vec![ended], false).await;
+        self.withdraw(why).await;
+    }
+
+    async fn withdraw(&mut self, why: Withdrawal) {
+        let Some(held) = self.held.take() else { return };
+        let (session, request) = (Arc::clone(&self.session), held.request);
+        self.store(async move { session.withdraw(&request, why).await }).await;
+    }
+
+    /// The client asked to cancel what it is doing.
+    pub(crate) async fn cancel(&mut self, cancel: Cancel) {
+        if self.held.is_some() {
+            if self.record(vec![What::CancelRequested], false).await {
+                self.take_back(Withdrawal::Interrupted, "cancelled by the client").await;
+                self.gate.resolve(Resolution::Refused(cancelled()));
+                self.advance().await;
+            }
+            // The client's cancel is answered once it had its effect.
+            drop(cancel);
+        } else if self.gate.activity() == Activity::Busy && self.record(vec![What::CancelRequested], false).await {
+            let (target, limit) = (self.upstream.clone(), self.shared.config.limits.cancel);
+            self.under_way.spawn(async move {
+                target.send(limit).await;
+                drop(cancel);
+            });
+        }
+    }
+
+    /// Grants changed. With an end the session is cut; without, it is cut if its open transaction used what is gone.
+    pub(crate) async fn stand(&mut self, end: Option<SessionEnd>) {
+        if let Some(end) = end {
+            self.cut(&Report::new(end.sqlstate, format!("terminating connection: {}", end.reason))).await;
+        } else if !self.gate.charges().is_empty() && !judge::still_covered(&self.session, self.gate.charges()) {
+            self.cut(&Report::new("57P01", "terminating connection: a grant that the open transaction used has ended")).await;
+        }
+    }
+
+    /// Ends the session with an error.
+    pub(crate) async fn cut(&mut self, report: &Report) {
+        let mut out = Vec::new();
+        self.gate.cut(report, &mut out);
+        self.perform(out).await;
+    }
+
+    /// The client is gone.
+    pub(crate) async fn client_left(&mut self) {
+        let cancel = self.gate.activity() == Activity::Busy;
+        self.client_out.give_up();
+        let mut out = Vec::new();
+        self.gate.finish(&mut out);
+        self.perform(out).await;
+        self.closed.get_or_insert_with(|| Closed { why: "the client left".to_owned(), cancel });
+    }
+
+    /// What cancels the server's work, if the session does not end by itself.
+    pub(crate) fn cancel_at_end(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let (target, limit) = (self.upstream.clone(), self.shared.config.limits.cancel);
+        self.closed.as_ref().is_some_and(|closed| closed.cancel).then(|| async move { target.send(limit).await })
+    }
+
+    /// Waits for what is being stored; says why the session ended.
+    pub(crate) async fn finish(mut self) -> String {
+        while self.under_way.join_next().await.is_some() {}
+        self.closed.map_or_else(|| "connection lost".to_owned(), |closed| closed.why)
+    }
+}

@@ -1,0 +1,270 @@
+//! One session: bytes between a client and its server, each past the gate, until one of them, time or people end it.
+//!
+//! One task per session. Neither side is read while the other does not take what came before, so memory is bounded; the session's
+//! standing, cancels and held statements are watched all the while, whatever the sockets do.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use safeconduct_app::{DoorSession, SessionEnd, Standing};
+use safeconduct_protocol::postgres::{
+    gate::{Config, Gate},
+    messages::{self, Report},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::{mpsc, watch},
+    time::timeout,
+};
+
+use crate::{
+    cancel::{Cancel, CancelKey},
+    holding::{Held, Waited},
+    listener::Shared,
+    relay::Relay,
+    settings::Wishes,
+    signal::raised,
+    stream::{ClientStream, UpstreamStream},
+    upstream::Upstream,
+};
+
+/// Bytes asked for with one read.
+const READ_BYTES: usize = 32 * 1024;
+
+/// What a session begins with.
+pub(crate) struct Ends {
+    pub upstream: Upstream,
+    /// Already said to the client, not yet sent.
+    pub to_client: BytesMut,
+    /// What the client is told last before its first statement.
+    pub ready: BytesMut,
+    pub key: CancelKey,
+    pub cancels: mpsc::Receiver<Cancel>,
+}
+
+/// What a session waits for.
+enum Event {
+    Standing,
+    Shutdown,
+    Cancel(Cancel),
+    Waited(Waited),
+    Client(io::Result<usize>),
+    Server(io::Result<usize>),
+    ClientTook(io::Result<()>),
+    ServerTook(io::Result<()>),
+}
+
+/// Resolves when the session must end.
+pub(crate) async fn ended(standing: &mut watch::Receiver<Standing>) -> SessionEnd {
+    loop {
+        if let Some(end) = &standing.borrow_and_update().end {
+            return end.clone();
+        }
+        if standing.changed().await.is_err() {
+            return gone();
+        }
+    }
+}
+
+fn gone() -> SessionEnd {
+    SessionEnd { reason: "the gateway let go of the session".to_owned(), sqlstate: "57P01" }
+}
+
+/// Runs the session to its end and closes it.
+pub(crate) async fn run(
+    shared: &Arc<Shared>,
+    session: DoorSession,
+    client: ClientStream,
+    client_rest: BytesMut,
+    wishes: &Wishes,
+    ends: Ends,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let Ends { upstream, to_client, ready, key, mut cancels } = ends;
+    let Upstream { stream, rest, parameters, cancel } = upstream;
+    let mut gate = Config::new(session.id().clone(), session.database());
+    gate.limits = shared.config.limits.frames;
+    let mut server_rest = BytesMut::new();
+    for (name, value) in &parameters {
+        if wishes.has(name) {
+            // What the client set is part of what its statements mean: the gate hears of it as of any later change.
+            server_rest.extend_from_slice(&messages::parameter_status(name, value));
+        } else {
+            gate.settings.insert(name.to_ascii_lowercase(), value.clone());
+        }
+    }
+    server_rest.extend_from_slice(&rest);
+    let session = Arc::new(session);
+    let mut standing = session.standing();
+    // What changed before this was subscribed to is looked at first.
+    standing.mark_changed();
+    let mut relay = Relay::new(Arc::clone(shared), Arc::clone(&session), Gate::new(gate), cancel);
+    relay.client_in = client_rest;
+    relay.server_in = server_rest;
+    relay.to_client(&to_client);
+    relay.advance().await;
+    relay.to_client(&ready);
+
+    let (mut client_read, mut client_write) = tokio::io::split(client);
+    let (mut server_read, mut server_write) = tokio::io::split(stream);
+    while !relay.is_closed() {
+        let event = next(
+            &mut relay,
+            (&mut client_read, &mut client_write),
+            (&mut server_read, &mut server_write),
+            (&mut standing, &mut cancels, &mut shutdown),
+        )
+        .await;
+        match event {
+            Event::Standing => {
+                let end = standing.has_changed().map_or_else(|_| Some(gone()), |_| standing.borrow_and_update().end.clone());
+                relay.stand(end).await;
+            }
+            Event::Shutdown => relay.cut(&Report::new("57P01", "the gateway is shutting down")).await,
+            Event::Cancel(cancel) => relay.cancel(cancel).await,
+            Event::Waited(waited) => relay.waited(waited).await,
+            Event::Client(Ok(0) | Err(_)) | Event::ClientTook(Err(_)) => relay.client_left().await,
+            Event::Server(Ok(0) | Err(_)) => relay.cut(&Report::new("08006", "the server closed the connection")).await,
+            Event::Client(Ok(_)) | Event::Server(Ok(_)) => relay.advance().await,
+            Event::ClientTook(Ok(())) => {}
+            Event::ServerTook(taken) => {
+                if taken.is_err() {
+                    // It may have said why: that is still read.
+                    relay.server_out.give_up();
+                }
+            }
+        }
+    }
+    drop(key);
+    end(shared, relay, session, (client_read, client_write), (server_read, server_write)).await;
+}
+
+type Client<'a> = (&'a mut ReadHalf<ClientStream>, &'a mut WriteHalf<ClientStream>);
+type Server<'a> = (&'a mut ReadHalf<UpstreamStream>, &'a mut WriteHalf<UpstreamStream>);
+type Signals<'a> = (&'a mut watch::Receiver<Standing>, &'a mut mpsc::Receiver<Cancel>, &'a mut watch::Receiver<bool>);
+
+/// The next thing that happens. What ends the session goes first.
+async fn next(relay: &mut Relay, client: Client<'_>, server: Server<'_>, (standing, cancels, shutdown): Signals<'_>) -> Event {
+    let (read_client, read_server) = (relay.wants_client(), relay.wants_server());
+    tokio::select! {
+        biased;
+        _ = standing.changed() => Event::Standing,
+        () = raised(shutdown) => Event::Shutdown,
+        Some(cancel) = cancels.recv() => Event::Cancel(cancel),
+        waited = wait(&mut relay.held), if relay.held.is_some() => Event::Waited(waited),
+        taken = relay.client_out.send(client.1), if relay.client_out.is_pending() => Event::ClientTook(taken),
+        taken = relay.server_out.send(server.1), if relay.server_out.is_pending() => Event::ServerTook(taken),
+        read = fill(server.0, &mut relay.server_in), if read_server => Event::Server(read),
+        read = fill(client.0, &mut relay.client_in), if read_client => Event::Client(read),
+    }
+}
+
+async fn wait(held: &mut Option<Held>) -> Waited {
+    match held {
+        Some(held) => held.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn fill<R: AsyncRead + Unpin>(from: &mut R, buffer: &mut BytesMut) -> io::Result<usize> {
+    buffer.reserve(READ_BYTES);
+    from.read_buf(buffer).await
+}
+
+/// Bytes on their way out of the gateway.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    bytes: BytesMut,
+    /// Encrypted, but perhaps not yet sent.
+    unflushed: bool,
+    given_up: bool,
+}
+
+impl Outgoing {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if !self.given_up {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes no more: nobody is there.
+    pub(crate) fn give_up(&mut self) {
+        *self = Self { given_up: true, ..Self::default() };
+    }
+
+    fn is_pending(&self) -> bool {
+        self.unflushed || !self.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Sends some of it. Cancel safe.
+    async fn send<W: AsyncWrite + Unpin>(&mut self, to: &mut W) -> io::Result<()> {
+        if self.is_empty() {
+            to.flush().await?;
+            self.unflushed = false;
+            return Ok(());
+        }
+        if to.write_buf(&mut self.bytes).await? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.unflushed = true;
+        Ok(())
+    }
+
+    async fn send_all<W: AsyncWrite + Unpin>(&mut self, to: &mut W) -> io::Result<()> {
+        while self.is_pending() {
+            self.send(to).await?;
+        }
+        to.shutdown().await
+    }
+}
+
+/// Cancels what runs, says farewell within a bound, closes both connections and the session.
+async fn end(
+    shared: &Shared,
+    mut relay: Relay,
+    session: Arc<DoorSession>,
+    client: (ReadHalf<ClientStream>, WriteHalf<ClientStream>),
+    server: (ReadHalf<UpstreamStream>, WriteHalf<UpstreamStream>),
+) {
+    let farewell = shared.config.limits.farewell;
+    let cancelling = relay.cancel_at_end().map(tokio::spawn);
+    if cancelling.is_some() {
+        // Nothing more goes to the server, not even what was decided already.
+        drop(server);
+        say(&mut relay.client_out, client, farewell).await;
+    } else {
+        let (server_read, mut server_write) = server;
+        let tell_server = timeout(farewell, relay.server_out.send_all(&mut server_write));
+        let (_, ()) = tokio::join!(tell_server, say(&mut relay.client_out, client, farewell));
+        drop((server_read, server_write));
+    }
+    let why = relay.finish().await;
+    match Arc::try_unwrap(session) {
+        Ok(session) => session.close(&why).await,
+        // Dropping the last of it closes it.
+        Err(session) => drop(session),
+    }
+    if let Some(cancelling) = cancelling {
+        let _ = cancelling.await;
+    }
+}
+
+/// Last words: what is not taken in time is lost.
+async fn say(bytes: &mut Outgoing, (mut read, mut write): (ReadHalf<ClientStream>, WriteHalf<ClientStream>), farewell: Duration) {
+    let said = async {
+        bytes.send_all(&mut write).await?;
+        // A socket closed over unread bytes is reset, and the reset overtakes the last words.
+        let mut rest = [0; 4096];
+        while read.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = timeout(farewell, said).await;
+}

@@ -1,0 +1,3 @@
+//! A client that says exactly what it is told to say.
+
+
