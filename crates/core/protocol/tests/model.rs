@@ -100,6 +100,8 @@ struct World {
     from_server: BytesMut,
     to_client: BytesMut,
     intents: VecDeque<Intent>,
+    /// Texts of all intents.
+    judged: Vec<Arc<str>>,
     /// The intent behind each carrier of the server.
     behind: Vec<Intent>,
     checked: usize,
@@ -120,6 +122,7 @@ impl World {
             from_server: BytesMut::new(),
             to_client: BytesMut::new(),
             intents: VecDeque::new(),
+            judged: Vec::new(),
             behind: Vec::new(),
             checked: 0,
             outcomes: HashMap::new(),
@@ -163,7 +166,10 @@ impl World {
                 match output {
                     Output::ToServer(bytes) if !self.closed => self.server.feed(&bytes),
                     Output::ToClient(bytes) => self.to_client.extend_from_slice(&bytes),
-                    Output::Record(Record::Intent(intent)) => self.intents.push_back(*intent),
+                    Output::Record(Record::Intent(intent)) => {
+                        self.judged.push(Arc::clone(&intent.text));
+                        self.intents.push_back(*intent);
+                    }
                     Output::Record(Record::Outcome { statement, ended }) => assert!(self.outcomes.insert(statement, ended).is_none()),
                     Output::Hold(ask) => {
                         assert!(ask.can_hold());
@@ -189,17 +195,15 @@ impl World {
     /// Matches what the server began with the intents, in order, and what it ran with both.
     fn check(&mut self) -> Result<(), TestCaseError> {
         while let Some(carrier) = self.server.carriers.get(self.behind.len()) {
-            loop {
-                let Some(intent) = self.intents.pop_front() else {
-                    return Err(TestCaseError::fail(format!("the server began without an intent: {carrier:?}")));
-                };
+            let place = self.intents.iter().position(|intent| {
                 let values: Vec<_> =
                     intent.parameters.iter().map(|value| value.shown.as_ref().map(|shown| shown.clone().into_bytes())).collect();
-                if (*intent.text == *carrier.text || behind(&intent.text) == carrier.text) && values == carrier.values {
-                    self.behind.push(intent);
-                    break;
-                }
-            }
+                *intent.text == *carrier.text && values == carrier.values
+            });
+            let Some(place) = place else {
+                return Err(TestCaseError::fail(format!("the server began without an intent: {carrier:?}")));
+            };
+            self.behind.extend(self.intents.drain(..=place).next_back());
         }
         while let Some(ran) = self.server.ran.get(self.checked) {
             self.checked += 1;
@@ -364,6 +368,11 @@ proptest! {
         }
         // Every intent has its outcome, and none says "not run" of what ran.
         for (number, intent) in world.behind.iter().enumerate() {
+            if world.judged.iter().filter(|text| **text == intent.text).count() > 1 {
+                // Which of two equal ones was skipped can't be told from outside.
+                prop_assert!(world.outcomes.contains_key(&intent.statement));
+                continue;
+            }
             let ran = world.server.ran.iter().any(|ran| ran.carrier.number == number);
             match world.outcomes.get(&intent.statement) {
                 None => return Err(TestCaseError::fail(format!("no outcome of {intent:?}"))),
@@ -392,8 +401,12 @@ proptest! {
         while direct.step() {}
         let (through, directly) = (seen(&world.to_client), seen(direct.output.make_contiguous()));
         // Where the gate itself refuses (a meaning that changed, a copy interrupted) the two part ways.
-        let own = |line: &String| line.starts_with("Error 42501") || line.starts_with("Fatal");
-        let until = through.iter().position(own).unwrap_or(through.len());
+        // So they do over a name that a failed COMMIT left in doubt.
+        let doubt = through.iter().position(|line| line == "Error 23503").unwrap_or(through.len());
+        let own = |(place, line): (usize, &String)| {
+            line == "Error 42501" || line.starts_with("Fatal") || (place > doubt && line == "Error 26000" && directly.get(place) != Some(line))
+        };
+        let until = through.iter().enumerate().position(own).unwrap_or(through.len());
         prop_assert_eq!(&through[..until], &directly[..until.min(directly.len())]);
         if until == through.len() && !direct.dead {
             prop_assert_eq!(through.len(), directly.len());

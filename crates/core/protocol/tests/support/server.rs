@@ -52,7 +52,8 @@ pub struct Server {
     /// Not yet flushed.
     pending: Vec<Bytes>,
     pub output: VecDeque<u8>,
-    prepared: HashMap<String, String>,
+    /// The statement, and the text that made it.
+    prepared: HashMap<String, (String, String)>,
     portals: HashMap<String, Portal>,
     tx: Tx,
     savepoint: bool,
@@ -261,20 +262,20 @@ impl Server {
         if self.prepared.contains_key(name) {
             return Err(Fail::Error("42P05", format!("prepared statement {name} already exists")));
         }
-        self.prepared.insert(name.to_owned(), text.to_owned());
+        self.prepared.insert(name.to_owned(), (text.to_owned(), text.to_owned()));
         self.send("ParseComplete");
         Ok(())
     }
 
     fn bind(&mut self, portal: &str, statement: &str, body: &[u8]) -> Result<(), Fail> {
         self.begin_implicit();
-        let Some(text) = self.prepared.get(statement).cloned() else { return Err(missing(statement)) };
+        let Some((text, origin)) = self.prepared.get(statement).cloned() else { return Err(missing(statement)) };
         self.allowed(&text)?;
         if !portal.is_empty() && self.portals.contains_key(portal) {
             return Err(Fail::Error("42P03", format!("cursor {portal} already exists")));
         }
         let values = bound(body);
-        let carrier = self.carrier(&text, values);
+        let carrier = self.carrier(&origin, values);
         self.portals.insert(portal.to_owned(), Portal { leaf: text, carrier, rows_left: 2, done: false, hold: false });
         self.send("BindComplete");
         Ok(())
@@ -288,7 +289,11 @@ impl Server {
 
     fn describe(&mut self, target: &str, name: &str) -> Result<(), Fail> {
         self.begin_implicit();
-        let text = if target == "S" { self.prepared.get(name).cloned() } else { self.portals.get(name).map(|portal| portal.leaf.clone()) };
+        let text = if target == "S" {
+            self.prepared.get(name).map(|(text, _)| text.clone())
+        } else {
+            self.portals.get(name).map(|portal| portal.leaf.clone())
+        };
         let Some(text) = text else { return Err(missing(name)) };
         if target == "S" {
             self.send("ParameterDescription 23");
@@ -487,11 +492,11 @@ impl Server {
                     return Err(Fail::Error("42P05", "already exists".to_owned()));
                 }
                 let leaf = text.split_once(" as ").unwrap().1;
-                self.prepared.insert(word(1).to_owned(), leaf.to_owned());
+                self.prepared.insert(word(1).to_owned(), (leaf.to_owned(), text.to_owned()));
                 "PREPARE"
             }
             "execute" => {
-                let Some(inner) = self.prepared.get(word(1)).cloned() else { return Err(missing(word(1))) };
+                let Some((inner, _)) = self.prepared.get(word(1)).cloned() else { return Err(missing(word(1))) };
                 if depth > 3 {
                     return Err(Fail::Error("54001", "stack depth".to_owned()));
                 }

@@ -72,6 +72,8 @@ struct Referred {
     targets: Vec<Named>,
     operations: OperationSet,
     unsettled: bool,
+    /// One of them is COPY FROM STDIN.
+    copies: bool,
 }
 
 impl Gate {
@@ -250,7 +252,7 @@ impl Gate {
         self.ran(statement, &facts.operations, &facts.statements);
         let ends_transaction = effects.iter().any(|(_, effect)| matches!(effect, Effect::EndTransaction { .. }));
         let count = facts.unparsable.is_none().then_some(facts.statements.len());
-        if facts.statements.iter().any(|statement| statement.kind == StatementKind::CopyFromStdin) {
+        if referred.copies || copies(&facts) {
             self.copy = Copy::Waiting;
         }
         self.push(Expect::Query(Box::new(ExpectQuery {
@@ -394,7 +396,7 @@ impl Gate {
         self.send_effects(&effects);
         self.ran(portal.statement, &portal.operations, &facts.statements);
         self.segment_ran = true;
-        let copies = facts.statements.iter().any(|statement| statement.kind == StatementKind::CopyFromStdin);
+        let copies = referred.copies || copies(&facts);
         self.push(Expect::Execute { portal, effects, order: self.order });
         if copies {
             // The server answers at once whether it copies; until then nobody can say what a Sync would mean.
@@ -455,7 +457,7 @@ impl Gate {
             Some(NotExact::TemporaryObjects)
         } else if !referred.references.is_empty() {
             Some(NotExact::BehindName)
-        } else if facts.statements.iter().any(|statement| statement.kind == StatementKind::CopyFromStdin) {
+        } else if copies(&facts) {
             Some(NotExact::CopyFromStdin)
         } else if !parameters.iter().all(parameter::is_shown) {
             Some(NotExact::UnreadableParameter)
@@ -660,6 +662,7 @@ impl Gate {
 impl Referred {
     fn prepared(&mut self, name: &str, found: &Arc<Prepared>, uncertain: bool) {
         let mut operations = found.facts.operations.clone();
+        self.copies |= copies(&found.facts);
         // A name behind a name is not followed.
         let deeper =
             found.facts.statements.iter().any(|inner| matches!(inner.kind, StatementKind::Execute { .. } | StatementKind::Fetch { .. }));
@@ -728,6 +731,10 @@ fn effect(text: &str, statement: &StatementFacts, charge: &Charge) -> Option<Eff
         StatementKind::Discard { all: true, .. } => Effect::DiscardAll,
         kind => return Effect::of_transaction(kind),
     })
+}
+
+fn copies(facts: &Facts) -> bool {
+    facts.statements.iter().any(|statement| statement.kind == StatementKind::CopyFromStdin)
 }
 
 fn unfit_name(name: &[u8]) -> Option<Report> {

@@ -424,6 +424,8 @@ impl Gate {
         match (self.outstanding.front(), self.outstanding.len(), self.copy) {
             (Some(Expect::Execute { .. } | Expect::Query(_)), 1, Copy::Waiting | Copy::No) => {
                 self.copy = Copy::In;
+                // What the client sends next is judged as part of the copy.
+                self.draining = false;
                 Step::Forward
             }
             _ => Step::Broken("copy that nobody asked for"),
