@@ -1,0 +1,118 @@
+//! Arguments of the administration verbs. Each asks for a change that somebody else approves.
+
+use clap::{Args, Subcommand};
+
+/// What every change takes.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// Why; approvers see it as your words
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Wait until it is decided
+    #[arg(long)]
+    pub wait: bool,
+    /// Give up waiting after this long
+    #[arg(long, value_name = "TIME", default_value = "15m")]
+    pub timeout: String,
+}
+
+/// Somebody, and why.
+#[derive(Debug, Args)]
+pub struct Named {
+    pub name: String,
+    #[command(flatten)]
+    pub why: Why,
+}
+
+/// Somebody new.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The name to sign in with
+    pub name: String,
+    /// How people write the name
+    #[arg(long, value_name = "TEXT")]
+    pub display_name: Option<String>,
+    #[command(flatten)]
+    pub why: Why,
+}
+
+/// The access request that was approved.
+#[derive(Debug, Args)]
+pub struct Approved {
+    /// Id of your approved access request, `rq-…`
+    pub id: String,
+}
+
+/// Somebody in a group.
+#[derive(Debug, Args)]
+pub struct Member {
+    pub group: String,
+    pub name: String,
+    #[command(flatten)]
+    pub why: Why,
+}
+
+/// People.
+#[derive(Debug, Subcommand)]
+pub enum User {
+    /// List people and workloads
+    List,
+    /// Ask to create a person
+    Create(Create),
+    /// Ask to disable somebody: their grants and sessions end
+    Disable(Named),
+    /// Ask to enable somebody again
+    Enable(Named),
+    /// Ask to let somebody choose a new secret
+    ResetSecret(Named),
+    /// Fetch, once, the code that an approved change made
+    Code(Approved),
+}
+
+/// Groups.
+#[derive(Debug, Subcommand)]
+pub enum Group {
+    /// List groups with their members
+    List,
+    /// Ask to add somebody
+    Add(Member),
+    /// Ask to remove somebody
+    Remove(Member),
+}
+
+/// Workloads.
+#[derive(Debug, Subcommand)]
+pub enum Workload {
+    /// List workloads
+    List,
+    /// Ask to create a workload
+    Create(Create),
+    /// Ask to disable a workload
+    Disable(Named),
+    /// Ask to enable a workload again
+    Enable(Named),
+    /// Ask for a new token; the old one stops working
+    ResetSecret(Named),
+    /// Fetch, once, the token that an approved change made
+    Token(Approved),
+}
+
+/// Sign-ins and tokens.
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// List somebody's sign-ins and tokens; your own if no name is given
+    List { name: Option<String> },
+    /// End one
+    Revoke {
+        name: String,
+        /// Its id, `si-…`
+        sign_in: String,
+    },
+}
+
+/// The clock.
+#[derive(Debug, Subcommand)]
+pub enum Clock {
+    /// Ask to lift the freeze
+    Confirm(Why),
+}

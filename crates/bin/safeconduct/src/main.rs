@@ -1,0 +1,42 @@
+//! `safeconduct`: the node and its client in one binary. The only place where parts are joined.
+//!
+//! Reads the command line, does what it says, and turns how that ended into text and exit status.
+
+mod cli;
+mod client;
+mod demo;
+mod failure;
+mod home;
+mod output;
+mod prompt;
+mod serve;
+mod verbs;
+mod waiting;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{cli::Cli, failure::Failure, home::Home, output::Output, verbs::Context};
+
+fn main() -> ExitCode {
+    let Cli { global, verb } = Cli::parse();
+    let output = Output::new(global.json);
+    let done = Home::find().and_then(|home| {
+        // One library for everything that is encrypted; a second call changes nothing.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Failure::local("starting", &error))?;
+        let done = runtime.block_on(verbs::run(verb, &Context { global, home, output }));
+        // Whoever still waits for a key press or an answer is not waited for.
+        runtime.shutdown_background();
+        done
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! `show`: one access request as an approver must see it. What the requester said is quoted; what was derived is said to be derived.
+//!
+//! The digest is worked out here from the envelope, so that what is shown is what the digest is of.
+
+use std::fmt::Write as _;
+
+use safeconduct_api::dto;
+use safeconduct_model::{Action, Envelope, Origin, Scope, text};
+
+use super::{Context, access_request_id};
+use crate::{
+    cli,
+    failure::Failure,
+    output::{Output, Tone, when},
+    waiting,
+};
+
+pub async fn show(context: &Context, args: cli::Show) -> Result<(), Failure> {
+    let client = context.client()?;
+    let id = access_request_id(&args.id)?;
+    let mut request: dto::AccessRequest = client.get(&format!("/access-requests/{id}"), &[]).await?;
+    if args.wait {
+        request = waiting::until_decided(&client, context.output, request, &args.timeout).await?;
+    }
+    if context.output.json {
+        context.output.json(&request)?;
+    } else {
+        context.output.safe_line(describe(context.output, &request)?)?;
+    }
+    if args.wait { waiting::granted(request).map(drop) } else { Ok(()) }
+}
+
+/// The envelope, checked to be what its digest says.
+pub fn checked_envelope(request: &dto::AccessRequest) -> Result<Envelope, Failure> {
+    let envelope: Envelope = serde_json::from_value(request.envelope.clone()).map_err(|error| Failure::nonsense(error.to_string()))?;
+    let canonical = safeconduct_model::Digest::of(&request.envelope).map_err(|error| Failure::nonsense(error.to_string()))?;
+    let digest = envelope.digest().map_err(|error| Failure::nonsense(error.to_string()))?;
+    if digest.to_string() != request.digest || canonical != digest || envelope.access_request.as_str() != request.id {
+        return Err(Failure::digest(format!("what the server shows for {} is not what its digest is of", request.id)));
+    }
+    Ok(envelope)
+}
+
+/// Everything, for people.
+pub fn describe(output: Output, request: &dto::AccessRequest) -> Result<String, Failure> {
+    let envelope = checked_envelope(request)?;
+    let mut page = String::new();
+    let mut row = |name: &str, value: String| {
+        // Writing to a string can't fail.
+        let _ = writeln!(page, "{} {}", output.paint(Tone::Quiet, &format!("{name:<12}")), value.replace('\n', &format!("\n{:13}", "")));
+    };
+    let shown = |text: &str| text::printable_lines(text);
+    row("id", format!("{}  {}", output.paint(Tone::Strong, &request.id), output.state(&request.state)));
+    row("state", shown(&request.state_text));
+    row("who", format!("{} ({})", shown(&request.requester), kind(&envelope)));
+    row("resource", format!("{} at {}", output.paint(Tone::Strong, &request.resource), shown(&envelope.gateway)));
+    for (name, value) in what(&envelope) {
+        row(name, value);
+    }
+    if request.operations.iter().any(|operation| operation == "unrestricted") {
+        row("warning", output.paint(Tone::Bad, "unrestricted: everything passes, understood or not"));
+    }
+    row(
+        "for",
+        format!(
+            "{} once it starts{}",
+            envelope.duration,
+            envelope.starts_at.map(|at| format!(", not before {}", when(&at.to_string()))).unwrap_or_default()
+        ),
+    );
+    if let Some(facts) = &request.facts {
+        row("derived", facts_text(facts));
+    }
+    row("their words", format!("“{}”", shown(&request.reason)));
+    if let Some(ticket) = &request.ticket {
+        row("ticket", format!("“{}”", shown(ticket)));
+    }
+    row(
+        "asked",
+        format!("{} from {}, signed in by {}", when(&request.asked_at), shown(&envelope.asked.source), shown(&envelope.asked.sign_in)),
+    );
+    match &envelope.origin {
+        Origin::Asked => {}
+        Origin::Held { session, in_transaction } => {
+            let inside = if *in_transaction { ", inside a transaction" } else { "" };
+            row("held in", format!("session {session}{inside}: approval is for that session only"));
+        }
+        Origin::Extension { of } => row("extends", of.to_string()),
+    }
+    if let Some(deadline) = &request.deadline {
+        row("deadline", when(deadline));
+    }
+    if let Some(quorum) = &request.quorum {
+        let missing = request.quorum_missing.map(|missing| format!("; {missing} missing")).unwrap_or_default();
+        row("takes", format!("{}{missing}", shown(quorum)));
+    }
+    if !request.eligible.is_empty() {
+        row("may approve", shown(&request.eligible.join(", ")));
+    }
+    for approval in &request.approvals {
+        let comment = approval.comment.as_deref().map(|comment| format!(" “{}”", shown(comment))).unwrap_or_default();
+        row("approved by", format!("{} {}{comment}", shown(&approval.approver), when(&approval.at)));
+    }
+    let reasons: Vec<String> = request.decision.reasons.iter().map(|reason| shown(&reason.text)).collect();
+    row("policy", format!("{}\n{}", shown(&request.decision.outcome.replace('_', " ")), reasons.join("\n")).trim_end().to_owned());
+    if let Some(outcome) = &request.outcome {
+        row("outcome", outcome_text(outcome));
+    }
+    row("digest", request.digest.clone());
+    for line in &request.history {
+        row(
+            if line.index == request.history.first().map_or(0, |first| first.index) { "history" } else { "" },
+            format!("#{} {} {}", line.index, when(&line.at), shown(&line.kind)),
+        );
+    }
+    Ok(page.trim_end().to_owned())
+}
+
+fn kind(envelope: &Envelope) -> &'static str {
+    match envelope.requester_kind {
+        safeconduct_model::PrincipalKind::Person => "person",
+        safeconduct_model::PrincipalKind::Workload => "workload",
+    }
+}
+
+/// The canonical action or scope, from the envelope itself.
+fn what(envelope: &Envelope) -> Vec<(&'static str, String)> {
+    match &envelope.scope {
+        Scope::Window { operations, narrow } => {
+            let mut rows = vec![("operations", operations.to_string())];
+            for (name, set) in [("databases", &narrow.databases), ("schemas", &narrow.schemas), ("tables", &narrow.tables)] {
+                if !set.is_empty() {
+                    rows.push((name, text::printable(&set.iter().cloned().collect::<Vec<_>>().join(", "))));
+                }
+            }
+            rows
+        }
+        Scope::Exact { action: Action::Sql(sql), needs } => {
+            let mut rows = vec![("database", text::printable(&sql.database)), ("statement", text::printable_lines(&sql.text))];
+            for (place, parameter) in sql.parameters.iter().enumerate() {
+                rows.push((
+                    "parameter",
+                    format!("${} = {}", place + 1, parameter.shown.as_deref().map_or("NULL".to_owned(), text::printable)),
+                ));
+            }
+            for (name, value) in &sql.settings {
+                rows.push(("setting", format!("{} = {}", text::printable(name), text::printable(value))));
+            }
+            rows.push(("needs", needs.to_string()));
+            rows
+        }
+        Scope::Exact { action: Action::Administration(change), needs } => {
+            vec![("change", text::printable(&change.to_string())), ("needs", needs.to_string())]
+        }
+    }
+}
+
+fn facts_text(facts: &dto::Facts) -> String {
+    let mut lines = vec![facts.summary.clone()];
+    for statement in &facts.statements {
+        if !statement.objects.is_empty() {
+            lines.push(format!("touches {}", statement.objects.join(", ")));
+        }
+        if !statement.functions.is_empty() {
+            lines.push(format!("calls {}", statement.functions.join(", ")));
+        }
+        if statement.has_where == Some(false) {
+            lines.push("changes every row: there is no WHERE".to_owned());
+        }
+        lines.extend(statement.why.iter().cloned());
+    }
+    text::printable_lines(&lines.join("\n"))
+}
+
+/// How an exact action ended.
+pub fn outcome_text(outcome: &dto::Outcome) -> String {
+    let text = match outcome {
+        dto::Outcome::Executed { command, rows, transaction } => {
+            let rows = rows.map(|rows| format!(", {rows} {}", if rows == 1 { "row" } else { "rows" })).unwrap_or_default();
+            format!("executed: {command}{rows}, {}", transaction.replace('_', " "))
+        }
+        dto::Outcome::Failed { sqlstate, message } => format!("failed: {message} ({sqlstate})"),
+        dto::Outcome::RefusedNotRun { why } => format!("refused, not run: {why}"),
+        dto::Outcome::Unknown { why } => format!("outcome unknown: {why}"),
+    };
+    text::printable(&text)
+}
+
+/// What is asked for, in a line.
+pub fn what_line(request: &dto::AccessRequest) -> String {
+    let pointer = |path: &str| request.envelope.pointer(path).and_then(|value| value.as_str()).map(ToOwned::to_owned);
+    if !request.exact {
+        return format!("{} for {}", request.operations.join("+"), request.duration);
+    }
+    if let Some(sql) = pointer("/scope/action/text") {
+        let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+        return if line.chars().count() > 60 { format!("{}…", line.chars().take(60).collect::<String>()) } else { line };
+    }
+    let change = request.envelope.pointer("/scope/action").cloned().unwrap_or_default();
+    serde_json::from_value::<Action>(change).map_or_else(
+        |_| request.operations.join("+"),
+        |action| match action {
+            Action::Administration(change) => change.to_string(),
+            Action::Sql(sql) => sql.text,
+        },
+    )
+}
+
+/// Where it stands and what can be done next.
+pub fn brief(output: Output, request: &dto::AccessRequest) -> Result<(), Failure> {
+    let tail = match request.state.as_str() {
+        "active" => format!(
+            ": {} on {} until {}",
+            request.operations.join("+"),
+            request.resource,
+            request.deadline.as_deref().map(when).unwrap_or_default()
+        ),
+        "pending" => format!(": takes {}", request.quorum.as_deref().unwrap_or("approval")),
+        _ => format!(": {}", request.state_text),
+    };
+    output.safe_line(format!("{}  {}{}", output.paint(Tone::Strong, &request.id), output.state(&request.state), text::printable(&tail)))?;
+    match request.state.as_str() {
+        "active"
+            if request
+                .operations
+                .iter()
+                .all(|operation| operation.parse::<safeconduct_model::Operation>().is_ok_and(|op| !op.is_administration())) =>
+        {
+            output.note(format!(
+                "next: `safeconduct connect {}`; give it back with `safeconduct release {}`",
+                request.resource, request.grant
+            ));
+        }
+        "pending" => {
+            if !request.eligible.is_empty() {
+                output.note(format!("{} may approve: `safeconduct approve {}`", request.eligible.join(", "), request.id));
+            }
+            output.note(format!("next: `safeconduct show {} --wait`", request.id));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What policy would say.
+pub fn preview(output: Output, answer: &dto::PreviewAnswer) -> Result<(), Failure> {
+    if output.json {
+        return output.json(answer);
+    }
+    let quorum = answer.quorum.as_deref().map(|quorum| format!(": {quorum}")).unwrap_or_default();
+    output.line(format!("{}{quorum}", answer.decision.outcome.replace('_', " ")))?;
+    for reason in &answer.decision.reasons {
+        output.line(format!("  {}", reason.text))?;
+    }
+    if let Some(facts) = &answer.facts {
+        output.line(format!("  {}", facts.summary))?;
+    }
+    if !answer.eligible.is_empty() {
+        output.line(format!("  may approve: {}", answer.eligible.join(", ")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Waiting for a decision, with a spinner on a terminal and an id to come back with.
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use safeconduct_api::dto::AccessRequest;
+use safeconduct_model::Ttl;
+
+use crate::{
+    client::Client,
+    failure::{Exit, Failure},
+    output::Output,
+};
+
+/// Seconds of one call; the server waits at most this long.
+const ONE_CALL: u64 = 30;
+
+/// Waits until an access request is no longer pending.
+///
+/// Giving up, or the server going away, leaves it pending; the failure says how to come back.
+pub async fn until_decided(client: &Client, output: Output, asked: AccessRequest, timeout: &str) -> Result<AccessRequest, Failure> {
+    if asked.state != "pending" {
+        return Ok(asked);
+    }
+    let timeout: Ttl = timeout.parse().map_err(|error| Failure::usage(format!("`--timeout`: {error}")))?;
+    let who = if asked.eligible.is_empty() { "somebody".to_owned() } else { asked.eligible.join(", ") };
+    output.note(format!(
+        "{} waits for approval by {who}; Ctrl-C leaves it waiting, `safeconduct show {} --wait` comes back",
+        asked.id, asked.id
+    ));
+    let spinner = Spinner::start(&format!("waiting for approval of {}", asked.id));
+    let waited = tokio::time::timeout(timeout.duration(), poll(client, &asked.id)).await;
+    drop(spinner);
+    waited.map_err(|_| Failure::waited(&asked.id))?
+}
+
+async fn poll(client: &Client, id: &str) -> Result<AccessRequest, Failure> {
+    loop {
+        let now: AccessRequest = client.get(&format!("/access-requests/{id}/wait"), &[("timeout", ONE_CALL.to_string())]).await?;
+        if now.state != "pending" {
+            return Ok(now);
+        }
+    }
+}
+
+/// Fails unless what was asked for was granted.
+pub fn granted(request: AccessRequest) -> Result<AccessRequest, Failure> {
+    let message = format!("{} is {}: {}", request.id, request.state, request.state_text);
+    let why = || request.decision.reasons.iter().map(|reason| reason.text.clone()).collect::<Vec<_>>().join("; ");
+    match request.state.as_str() {
+        "refused" => Err(Failure::new("CLI-011", Exit::Denied, message)
+            .why(why())
+            .next(format!("`safeconduct policy explain {}` says what would have to be true", request.resource))),
+        "denied" => Err(Failure::new("CLI-011", Exit::Denied, message)),
+        "lapsed" | "expired" => Err(Failure::new("CLI-012", Exit::Expired, message).next("ask again")),
+        "withdrawn" | "revoked" => Err(Failure::new("CLI-013", Exit::Error, message)),
+        _ => Ok(request),
+    }
+}
+
+/// A sign of life on a terminal, nothing elsewhere.
+pub struct Spinner(Option<ProgressBar>);
+
+impl Spinner {
+    pub fn start(text: &str) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+            bar.set_style(style);
+        }
+        bar.set_message(text.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self(Some(bar))
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
