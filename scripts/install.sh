@@ -52,8 +52,8 @@ need_command() {
 # What it takes to build: a C compiler, and libclang for the bindings to PostgreSQL's parser.
 need_to_build() {
   if ! command -v cargo >/dev/null; then
-    if [ -x "$HOME/.cargo/bin/cargo" ]; then
-      PATH=$HOME/.cargo/bin:$PATH
+    if [ -x "${HOME:-/nonexistent}/.cargo/bin/cargo" ]; then
+      PATH=${HOME:-/nonexistent}/.cargo/bin:$PATH
     else
       echo "error: no cargo; install Rust from https://rustup.rs" >&2
       return 1
