@@ -125,8 +125,6 @@ fn targets(page: &File) -> Vec<(usize, &str)> {
         for prose in line.split('`').step_by(2) {
             found.extend(prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| (number, target)));
         }
-        // A link whose text is code: [`name`](target).
-        found.extend(line.split("`](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| (number, target)));
     }
     found
 }
