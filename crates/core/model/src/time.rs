@@ -74,6 +74,9 @@ impl Ttl {
     /// One second.
     pub const MIN: Self = Self(1);
 
+    /// Sixty seconds.
+    pub const MINUTE: Self = Self(60);
+
     /// Seven days.
     pub const MAX: Self = Self(7 * 24 * 3600);
 

@@ -1,0 +1,233 @@
+//! Settings of a node: a file, then variables, then defaults. Every mistake is reported at once, with its place and the form expected.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use safeconduct_model::Ttl;
+
+/// Parsed settings. Whatever is here is valid by itself; whether files exist is found out when they are opened.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of this gateway: in every envelope and in the origin of the ledger.
+    pub gateway: String,
+    /// Where store and recordings are.
+    pub data: PathBuf,
+    /// Where the checkpoint key and the certificate authority are: apart from the store.
+    pub keys: PathBuf,
+    pub api_listen: SocketAddr,
+    /// Where people and clients find the API.
+    pub public_url: String,
+    pub postgres_listen: SocketAddr,
+    /// Where PostgreSQL clients find the door.
+    pub postgres_host: String,
+    /// Names and addresses in the certificate that is made here.
+    pub tls_names: Vec<String>,
+    /// A certificate of one's own: certificate chain, key, authority.
+    pub tls_files: Option<TlsFiles>,
+    pub pending: Ttl,
+    pub pending_per_principal: usize,
+    pub sign_in: Ttl,
+    pub token_days: u16,
+    pub bundle: Option<PathBuf>,
+}
+
+/// Files of a certificate that was not made here.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub authority: PathBuf,
+}
+
+/// Every key with its variable, and the form it has.
+const KEYS: [(&str, &str, &str); 16] = [
+    ("gateway", "SAFECONDUCT_GATEWAY", "a name such as `safeconduct.example.com`"),
+    ("data", "SAFECONDUCT_DATA", "a directory"),
+    ("keys", "SAFECONDUCT_KEYS", "a directory apart from `data`"),
+    ("bundle", "SAFECONDUCT_BUNDLE", "a directory"),
+    ("api.listen", "SAFECONDUCT_API_LISTEN", "an address such as `127.0.0.1:8443`"),
+    ("api.public_url", "SAFECONDUCT_API_PUBLIC_URL", "an https URL"),
+    ("postgres.listen", "SAFECONDUCT_POSTGRES_LISTEN", "an address such as `127.0.0.1:6432`"),
+    ("postgres.public_host", "SAFECONDUCT_POSTGRES_PUBLIC_HOST", "a host name"),
+    ("tls.names", "SAFECONDUCT_TLS_NAMES", "host names and addresses, separated by commas"),
+    ("tls.certificate", "SAFECONDUCT_TLS_CERTIFICATE", "a PEM file"),
+    ("tls.key", "SAFECONDUCT_TLS_KEY", "a PEM file"),
+    ("tls.authority", "SAFECONDUCT_TLS_AUTHORITY", "a PEM file"),
+    ("limits.pending", "SAFECONDUCT_LIMITS_PENDING", "a duration such as `8h`"),
+    ("limits.pending_per_principal", "SAFECONDUCT_LIMITS_PENDING_PER_PRINCIPAL", "a number from 1 to 1000"),
+    ("limits.sign_in", "SAFECONDUCT_LIMITS_SIGN_IN", "a duration such as `12h`"),
+    ("limits.token_days", "SAFECONDUCT_LIMITS_TOKEN_DAYS", "a number of days from 1 to 3650"),
+];
+
+struct Reader<'a> {
+    file: &'a str,
+    table: toml::Table,
+    variable: &'a dyn Fn(&str) -> Option<String>,
+    problems: Vec<String>,
+}
+
+impl Config {
+    /// Parses the settings.
+    ///
+    /// # Errors
+    /// Every mistake, each naming its file or variable, its key and the form expected.
+    pub fn parse(file: Option<(&str, &str)>, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<String>> {
+        let (name, text) = file.unwrap_or(("", ""));
+        let table = text.parse::<toml::Table>().map_err(|e| vec![format!("{name}: {}", e.message())])?;
+        let mut reader = Reader { file: name, table, variable: &variable, problems: Vec::new() };
+        reader.refuse_unknown();
+        let gateway = reader.text("gateway").unwrap_or_else(|| "safeconduct".to_owned());
+        if gateway.is_empty() || !gateway.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
+            reader.expected("gateway");
+        }
+        let data: PathBuf = reader.text("data").unwrap_or_else(|| "/var/lib/safeconduct".to_owned()).into();
+        let keys: PathBuf = reader.text("keys").unwrap_or_else(|| "/etc/safeconduct/keys".to_owned()).into();
+        if keys.starts_with(&data) {
+            reader.problems.push(format!(
+                "keys: `{}` is inside `data`: who gets hold of the store would get the key that signs the ledger",
+                keys.display()
+            ));
+        }
+        let api_listen = reader.parsed("api.listen", SocketAddr::from(([127, 0, 0, 1], 8443)));
+        let postgres_listen = reader.parsed("postgres.listen", SocketAddr::from(([127, 0, 0, 1], 6432)));
+        let public_url = reader.text("api.public_url").unwrap_or_else(|| format!("https://localhost:{}", api_listen.port()));
+        if !public_url.starts_with("https://") || public_url.contains(char::is_whitespace) {
+            reader.expected("api.public_url");
+        }
+        let postgres_host = reader.text("postgres.public_host").unwrap_or_else(|| "localhost".to_owned());
+        let names = reader.text("tls.names").unwrap_or_else(|| "localhost,127.0.0.1,::1".to_owned());
+        let tls_files = match (reader.text("tls.certificate"), reader.text("tls.key"), reader.text("tls.authority")) {
+            (None, None, None) => None,
+            (Some(certificate), Some(key), Some(authority)) => {
+                Some(TlsFiles { certificate: certificate.into(), key: key.into(), authority: authority.into() })
+            }
+            _ => {
+                reader.problems.push("tls: `certificate`, `key` and `authority` come together".to_owned());
+                None
+            }
+        };
+        let config = Self {
+            gateway,
+            data,
+            keys,
+            api_listen,
+            public_url: public_url.trim_end_matches('/').to_owned(),
+            postgres_listen,
+            postgres_host,
+            tls_names: names.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
+            tls_files,
+            pending: reader.parsed("limits.pending", hours(8)),
+            pending_per_principal: reader.number("limits.pending_per_principal", 20, 1000),
+            sign_in: reader.parsed("limits.sign_in", hours(12)),
+            token_days: u16::try_from(reader.number("limits.token_days", 90, 3650)).unwrap_or(90),
+            bundle: reader.text("bundle").map(PathBuf::from),
+        };
+        if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
+    }
+
+    /// File of the store.
+    pub fn store_file(&self) -> PathBuf {
+        self.data.join("safeconduct.db")
+    }
+
+    /// Directory of the recordings.
+    pub fn recordings(&self) -> PathBuf {
+        self.data.join("recordings")
+    }
+}
+
+fn hours(hours: u64) -> Ttl {
+    Ttl::from_seconds(hours * 3600).unwrap_or(Ttl::MAX)
+}
+
+impl Reader<'_> {
+    fn refuse_unknown(&mut self) {
+        let known = |key: &str| KEYS.iter().any(|(known, _, _)| *known == key);
+        let mut unknown = Vec::new();
+        for (key, value) in &self.table {
+            match value {
+                toml::Value::Table(inner) => unknown.extend(inner.keys().map(|k| format!("{key}.{k}")).filter(|k| !known(k))),
+                _ if known(key) => {}
+                _ => unknown.push(key.clone()),
+            }
+        }
+        for key in unknown {
+            self.problems.push(format!("{}: unknown key `{key}`", self.file));
+        }
+    }
+
+    /// The variable wins over the file.
+    fn text(&mut self, key: &str) -> Option<String> {
+        let (_, variable, _) = KEYS.iter().find(|(known, _, _)| *known == key)?;
+        if let Some(value) = (self.variable)(variable).filter(|value| !value.is_empty()) {
+            return Some(value);
+        }
+        let value = match key.split_once('.') {
+            Some((table, inner)) => self.table.get(table)?.as_table()?.get(inner)?.clone(),
+            None => self.table.get(key)?.clone(),
+        };
+        match value {
+            toml::Value::String(text) => Some(text),
+            toml::Value::Integer(number) => Some(number.to_string()),
+            toml::Value::Array(items) => Some(items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")),
+            _ => {
+                self.expected(key);
+                None
+            }
+        }
+    }
+
+    fn parsed<T: FromStr>(&mut self, key: &str, default: T) -> T {
+        let Some(text) = self.text(key) else { return default };
+        text.parse().unwrap_or_else(|_| {
+            self.expected(key);
+            default
+        })
+    }
+
+    fn number(&mut self, key: &str, default: usize, most: usize) -> usize {
+        let number = self.parsed(key, default);
+        if (1..=most).contains(&number) {
+            return number;
+        }
+        self.expected(key);
+        default
+    }
+
+    fn expected(&mut self, key: &str) {
+        let Some((_, variable, form)) = KEYS.iter().find(|(known, _, _)| *known == key) else { return };
+        let place = if self.file.is_empty() { String::new() } else { format!("{}: ", self.file) };
+        self.problems.push(format!("{place}`{key}` (or {variable}) must be {form}"));
+    }
+}
+
+/// Makes a directory that only its owner may enter.
+pub fn private_directory(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let text = "gateway = 'a b'\ncolour = 'red'\ndata = '/d'\nkeys = '/d/keys'\n[api]\nlisten = 'here'\nport = 1\n[tls]\nkey = 'k.pem'\n[limits]\npending = '0s'\ntoken_days = 0";
+        let problems = Config::parse(Some(("safeconduct.toml", text)), |_| None).unwrap_err();
+        for word in ["gateway", "colour", "inside `data`", "api.listen", "api.port", "come together", "limits.pending", "token_days"] {
+            assert!(problems.iter().any(|p| p.contains(word)), "{word}: {problems:#?}");
+        }
+    }
+
+    #[test]
+    fn variables_win_over_the_file_and_defaults_listen_on_loopback() {
+        let config =
+            Config::parse(Some(("f", "gateway = 'one'")), |name| (name == "SAFECONDUCT_GATEWAY").then(|| "two".to_owned())).unwrap();
+        assert_eq!(config.gateway, "two");
+        assert!(config.api_listen.ip().is_loopback() && config.postgres_listen.ip().is_loopback());
+    }
+}

@@ -1,0 +1,164 @@
+//! Joins the parts of a node: the only place where adapters meet the application.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use safeconduct_app::{App, DoorAddress, Ports, Problem, ProblemKind, Settings, ports::Store};
+use safeconduct_gateway_postgres::{DoorConfig, Gateway, Limits, PostgresExecutor, SecretUnavailable, Secrets};
+use safeconduct_model::MintingKey;
+use safeconduct_recordings::LocalRecorder;
+use safeconduct_store_sqlite::SqliteStore;
+use safeconduct_system::{SystemClock, SystemEntropy};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use super::{
+    bundle,
+    config::{Config, private_directory},
+    keys::Keys,
+};
+use crate::failure::{Exit, Failure};
+
+/// How often a watched bundle is looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+/// A node that serves.
+pub struct Running {
+    pub app: App,
+    pub config: Config,
+    pub keys: Keys,
+    pub door: SocketAddr,
+    stop: watch::Sender<bool>,
+    ticking: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Opens everything, then binds, then serves.
+    pub async fn start(mut config: Config) -> Result<Self, Failure> {
+        let entropy = Arc::new(SystemEntropy);
+        let keys = Keys::open(&config, &*entropy)?;
+        private_directory(&config.data).map_err(|e| Failure::local(&format!("making {}", config.data.display()), &e))?;
+        let bundle_files = config.bundle.as_deref().map(bundle::read).transpose()?;
+        let unusable = |what: &str, why: String| Failure::new("SERVE-003", Exit::Error, format!("the {what} can't be opened")).why(why);
+        let store =
+            SqliteStore::open(config.store_file(), entropy.clone()).map_err(|e| unusable("store", safeconduct_ledger::explain(&e)))?;
+        let recorder = LocalRecorder::open(config.recordings()).map_err(|e| unusable("recordings", safeconduct_ledger::explain(&e)))?;
+        let bind = |what: &str, at: SocketAddr, e: std::io::Error| Failure::local(&format!("listening on {at} for {what}"), &e);
+        let api_listener = TcpListener::bind(config.api_listen).await.map_err(|e| bind("the API", config.api_listen, e))?;
+        let api = api_listener.local_addr().map_err(|e| bind("the API", config.api_listen, e))?;
+        // Port 0 is chosen by the system: the address people are told must be the real one.
+        if config.api_listen.port() == 0 {
+            config.public_url = config.public_url.replacen(":0", &format!(":{}", api.port()), 1);
+        }
+        let door_port = config.postgres_listen.port();
+        let settings = Settings {
+            gateway: config.gateway.clone(),
+            public_url: config.public_url.clone(),
+            door: DoorAddress { host: config.postgres_host.clone(), port: door_port, ca_pem: keys.ca_pem.clone() },
+            pending: config.pending,
+            pending_per_principal: config.pending_per_principal,
+            sign_in: config.sign_in,
+            token_days: config.token_days,
+            bundle_watched: config.bundle.is_some(),
+        };
+        let ports = Ports {
+            store: Arc::new(store) as Arc<dyn Store>,
+            recorder: Arc::new(recorder),
+            clock: Arc::new(SystemClock),
+            entropy,
+            signer: Arc::clone(&keys.signer),
+        };
+        let app = App::start(ports, settings, MintingKey::make())
+            .await
+            .map_err(|e| Failure::new("SERVE-004", Exit::Error, "the gateway can't start").why(safeconduct_ledger::explain(&e)))?;
+        if let Some(files) = &bundle_files {
+            app.operator_policy(files).await.map_err(|p| failed(&p))?;
+        }
+        let secrets: Secrets = Arc::new(|reference| safeconduct_app::read_secret(reference).map_err(|e| SecretUnavailable(e.to_string())));
+        app.set_executor(Arc::new(PostgresExecutor::new(Arc::clone(&secrets), Limits::default())));
+        let door_config = DoorConfig {
+            listen: config.postgres_listen,
+            tls: Arc::clone(&keys.postgres),
+            tls_server_end_point: keys.end_point.clone(),
+            secrets,
+            limits: Limits::default(),
+        };
+        let gateway = Gateway::bind(app.clone(), door_config).await.map_err(|e| bind("PostgreSQL clients", config.postgres_listen, e))?;
+        let door = gateway.local_addr().map_err(|e| bind("PostgreSQL clients", config.postgres_listen, e))?;
+
+        let (stop, stopped) = watch::channel(false);
+        let ticking = app.ticking();
+        let mut tasks = vec![tokio::spawn(gateway.run(stopped.clone()))];
+        let router = safeconduct_api::router(app.clone(), &safeconduct_api::ApiConfig::default());
+        let (https, mut until) = (Arc::clone(&keys.https), stopped.clone());
+        tasks.push(tokio::spawn(async move {
+            let shutdown = async move {
+                // A sender that is gone is the order to stop, too.
+                let _ = until.wait_for(|stop| *stop).await;
+            };
+            if let Err(error) = safeconduct_api::serve(api_listener, https, router, shutdown).await {
+                tracing::error!(%error, "the API has stopped");
+            }
+        }));
+        if let Some(folder) = config.bundle.clone() {
+            tasks.push(tokio::spawn(watch_bundle(app.clone(), folder, stopped)));
+        }
+        Ok(Self { app, config, keys, door, stop, ticking, tasks })
+    }
+
+    /// Stops in order: sessions are told, recordings sealed, the last checkpoint signed.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        self.app.shutdown().await;
+        self.ticking.send_replace(true);
+        for task in self.tasks {
+            if tokio::time::timeout(Duration::from_secs(5), task).await.is_err() {
+                tracing::warn!("a part did not stop in time");
+            }
+        }
+    }
+}
+
+/// Applies the bundle in a directory whenever it changes and is right; a wrong one changes nothing.
+async fn watch_bundle(app: App, folder: std::path::PathBuf, mut stopped: watch::Receiver<bool>) {
+    let mut last = None;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(WATCH_EVERY) => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+        let read = tokio::task::spawn_blocking({
+            let folder = folder.clone();
+            move || bundle::read(&folder)
+        });
+        match read.await {
+            Ok(Ok(files)) if last.as_ref() != Some(&files) => {
+                if let Err(problem) = app.operator_policy(&files).await {
+                    tracing::error!(code = problem.code, %problem, why = problem.why, "the changed bundle is not applied");
+                }
+                last = Some(files);
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(failure)) => tracing::error!(%failure, "the bundle can't be read"),
+            Err(error) => tracing::error!(%error, "the bundle can't be read"),
+        }
+    }
+}
+
+/// A problem of the application as the command line shows it.
+pub fn failed(problem: &Problem) -> Failure {
+    let exit = match problem.kind {
+        ProblemKind::Denied | ProblemKind::NotFound => Exit::Denied,
+        ProblemKind::NotSignedIn => Exit::NotSignedIn,
+        ProblemKind::Expired => Exit::Expired,
+        ProblemKind::Invalid => Exit::Usage,
+        ProblemKind::Conflict | ProblemKind::TooMany | ProblemKind::Unavailable => Exit::Error,
+    };
+    let mut failure = Failure::new(problem.code, exit, problem.message.clone());
+    if let Some(why) = &problem.why {
+        failure = failure.why(why.clone());
+    }
+    if let Some(next) = &problem.next {
+        failure = failure.next(next.clone());
+    }
+    failure
+}
