@@ -1,7 +1,7 @@
 //! Recorded and hand-written conversations, each replayed whole, byte by byte and cut at every place.
 //!
 //! `tests/traces/postgres/README.md` explains the language.
-#![allow(clippy::indexing_slicing, reason = "a bad index fails the test")]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "whatever goes wrong fails the test")]
 
 #[path = "support/script.rs"]
 mod script;
@@ -202,23 +202,61 @@ fn replay(path: &Path, cut: Cut) -> usize {
     replay.longest
 }
 
-fn traces() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/traces/postgres");
-    let mut found: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    found.retain(|path| path.extension().is_some_and(|extension| extension == "trace"));
-    found.sort();
-    assert!(found.len() > 10);
-    found
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/traces/postgres")
 }
 
-#[test]
-fn every_trace_holds_however_its_bytes_arrive() {
-    for path in traces() {
-        println!("{}", path.display());
-        let longest = replay(&path, Cut::Whole);
-        replay(&path, Cut::EveryByte);
-        for at in 1..longest {
-            replay(&path, Cut::At(at));
-        }
+fn hold(name: &str) {
+    let path = folder().join(name).with_extension("trace");
+    let longest = replay(&path, Cut::Whole);
+    replay(&path, Cut::EveryByte);
+    for at in 1..longest {
+        replay(&path, Cut::At(at));
     }
+}
+
+macro_rules! traces {
+    ($($name:ident),* $(,)?) => {
+        $(#[test] fn $name() { hold(stringify!($name)); })*
+
+        #[test]
+        fn every_trace_is_replayed() {
+            let mut found: Vec<_> = std::fs::read_dir(folder())
+                .unwrap()
+                .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".trace")?.to_owned()))
+                .collect();
+            found.sort();
+            assert_eq!(found, [$(stringify!($name)),*]);
+        }
+    };
+}
+
+traces! {
+    error_skips_to_sync,
+    f01_cut_mid_statement,
+    f33_copy_in,
+    f33_copy_in_extended,
+    f33_cursor,
+    f33_doubtful_prepare,
+    f33_function_call,
+    f33_meaning_changes_after_bind,
+    f33_parse_once_bind_many,
+    f33_query_during_copy,
+    f33_rejected_parse,
+    f33_skipped_close,
+    f33_sql_execute,
+    f34_stacked,
+    f35_settings,
+    f35_unparsable,
+    fatal_and_notices,
+    held_approved,
+    held_in_pipeline,
+    held_unreadable_parameter,
+    portal_after_grant_ended,
+    portal_suspended,
+    simple_read,
+    simple_refused_in_transaction,
+    temporary_objects,
+    uncovered_commit,
+    uncovered_sync,
 }

@@ -1,5 +1,5 @@
 //! Support for the gate's tests: messages by hand, and a judge that decides by operation.
-#![allow(dead_code, clippy::indexing_slicing, reason = "each test file uses a part; a bad index fails the test")]
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -25,6 +25,9 @@ const REFUSED_NAME: &str = "safeconduct refused";
 /// Most bytes kept for messages whose answers are outstanding.
 const MAX_OUTSTANDING_BYTES: usize = 16 << 20;
 
+/// Most settings that are part of an action.
+const MAX_SETTINGS: usize = 256;
+
 /// Settings without influence on what a statement means or how it answers.
 const WITHOUT_MEANING: [&str; 12] = [
     "application_name",
@@ -230,6 +233,10 @@ impl Gate {
         if referred.unsettled {
             return Step::Wait;
         }
+        let (prepares, declares) = makes(&facts);
+        if let Some(report) = self.no_room(prepares, declares, text.len()) {
+            return self.refuse(Refusal::bare(report, true), out);
+        }
         let ask = self.ask(Arc::clone(&text), Arc::clone(&facts), &referred, Vec::new(), false);
         let permit = match self.decide(&ask, given, judge) {
             Ok(permit) => permit,
@@ -288,9 +295,7 @@ impl Gate {
                 return self.refuse(Refusal::of(ask, report, false), out);
             }
         }
-        let too_many = self.prepared.len() >= self.config.max_names && !name.is_empty();
-        if too_many || self.prepared_bytes + text.len() > self.config.max_text_bytes {
-            let report = Report::new("54000", "too many prepared statements in this session").hint("Close some, or use fewer names.");
+        if let Some(report) = self.no_room(usize::from(!name.is_empty()), 0, text.len()) {
             return self.refuse(Refusal::bare(report, false), out);
         }
         self.order += 1;
@@ -314,8 +319,7 @@ impl Gate {
                 return self.refuse(Refusal::bare(report, false), out);
             }
         };
-        if !bind.portal.is_empty() && self.portals.len() >= self.config.max_names {
-            let report = Report::new("54000", "too many portals in this session").hint("Close some, or use fewer names.");
+        if let Some(report) = self.no_room(0, usize::from(!bind.portal.is_empty()), prepared.text.len()) {
             return self.refuse(Refusal::bare(report, false), out);
         }
         let referred = self.refer(&prepared.text, &prepared.facts);
@@ -387,6 +391,10 @@ impl Gate {
             return refuse(self, Report::new("42501", "the grant under which this statement was bound has ended"), out);
         }
         let facts = Arc::clone(&portal.prepared.facts);
+        let (prepares, declares) = makes(&facts);
+        if let Some(report) = self.no_room(prepares, declares, portal.prepared.text.len()) {
+            return refuse(self, report, out);
+        }
         let ends_transaction = facts.statements.iter().any(|statement| Effect::of_transaction(&statement.kind).is_some());
         if ends_transaction && !self.charges.is_empty() && !judge.still_covered(&self.charges) {
             return Step::Uncovered;
@@ -555,6 +563,8 @@ impl Gate {
             match &statement.kind {
                 StatementKind::CreateTemp => self.has_temporary = true,
                 StatementKind::Set { name, .. } if WITHOUT_MEANING.contains(&name.as_str()) => {}
+                // More settings than anybody could look at: nothing is exact any more.
+                StatementKind::Set { value: Some(_), .. } if self.settings.len() >= MAX_SETTINGS => self.has_temporary = true,
                 StatementKind::Set { name, value: Some(value), .. } => {
                     self.settings.insert(name.clone(), value.clone());
                 }
@@ -564,6 +574,21 @@ impl Gate {
                 _ => {}
             }
         }
+    }
+
+    /// The refusal, if so many more names or bytes of text would be too many.
+    fn no_room(&self, prepares: usize, portals: usize, bytes: usize) -> Option<Report> {
+        let names = self.prepared.len() + prepares > self.config.max_names && prepares > 0
+            || self.portals.len() + portals > self.config.max_names && portals > 0;
+        let kept = if prepares + portals == 0 {
+            0
+        } else {
+            self.prepared_bytes + if portals > 0 { self.portals.weigh(|portal| portal.prepared.text.len()) } else { 0 }
+        };
+        let full = names || kept + bytes > self.config.max_text_bytes;
+        full.then(|| {
+            Report::new("54000", "too many prepared statements or portals in this session").hint("Close some, or use fewer names.")
+        })
     }
 
     fn taint(&mut self) {
@@ -735,6 +760,12 @@ fn effect(text: &str, statement: &StatementFacts, charge: &Charge) -> Option<Eff
 
 fn copies(facts: &Facts) -> bool {
     facts.statements.iter().any(|statement| statement.kind == StatementKind::CopyFromStdin)
+}
+
+/// How many prepared statements and cursors a text makes.
+fn makes(facts: &Facts) -> (usize, usize) {
+    let count = |wanted: fn(&StatementKind) -> bool| facts.statements.iter().filter(|statement| wanted(&statement.kind)).count();
+    (count(|kind| matches!(kind, StatementKind::Prepare { .. })), count(|kind| matches!(kind, StatementKind::DeclareCursor { .. })))
 }
 
 fn unfit_name(name: &[u8]) -> Option<Report> {

@@ -72,6 +72,11 @@ impl<T> Names<T> {
         self.slots.len()
     }
 
+    /// The sum of something over everything known.
+    pub(crate) fn weigh(&self, weight: impl Fn(&T) -> usize) -> usize {
+        self.slots.values().filter_map(|slot| slot.now.as_ref()).map(|(value, _)| weight(value)).sum()
+    }
+
     /// A message was sent that makes `name` mean `value` (or nothing) if it succeeds.
     pub(crate) fn sent(&mut self, name: &[u8], value: Option<Known<T>>) {
         self.slots.entry(name.into()).or_insert_with(|| Slot { now: None, pending: 0, doubtful: false }).pending += 1;

@@ -176,6 +176,7 @@ impl Expect {
     pub(crate) fn bytes(&self) -> usize {
         128 + match self {
             Self::Parse { prepared, .. } => prepared.text.len(),
+            Self::Bind { portal, .. } => portal.prepared.text.len(),
             Self::Execute { effects, .. } => effects.len() * 128,
             Self::Query(query) => query.effects.len() * 128,
             _ => 0,
