@@ -13,6 +13,7 @@
 mod ask;
 mod client;
 mod names;
+mod refer;
 mod server;
 mod statements;
 
