@@ -1,7 +1,10 @@
 //! Administration: changes to people, groups, workloads and policy. Each is an exact action that applies itself when it is granted,
 //! in the same unit of work as the approval that granted it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use safeconduct_lifecycle::{
     AccessState, Actor, Command, DirectoryEvent, ExactOutcome, NodeEvent, PolicyEvent, StreamId, TransactionEnd, Withdrawal,
@@ -14,7 +17,7 @@ use safeconduct_policy::{Approvals, Bundle, BundleFiles};
 use zeroize::Zeroizing;
 
 use crate::{
-    identity::{Caller, PASSWORDS},
+    identity::{CODE_SECONDS, CODES, Caller, PASSWORDS},
     node::App,
     ports::ValueChange,
     problem::{Problem, ProblemKind},
@@ -129,7 +132,10 @@ impl App {
 
     /// What follows from grants in this unit of work: changes apply themselves, extensions move their deadline.
     pub(crate) async fn follow_up(&self, work: &mut Work) -> Result<(), Problem> {
-        for id in work.granted() {
+        let mut done = BTreeSet::new();
+        // A change that applies itself may grant what waited: that is followed up as well.
+        while let Some(id) = work.granted().into_iter().find(|id| !done.contains(id)) {
+            done.insert(id.clone());
             let Some(access) = work.access(&id).cloned() else { continue };
             match (&access.envelope.scope, &access.envelope.origin) {
                 (Scope::Exact { action: Action::Administration(change), .. }, _) => self.apply(work, &id, &access.envelope, change).await?,
@@ -205,7 +211,6 @@ impl App {
             }
             Change::ResetSecret { name } => {
                 directory(work, DirectoryEvent::SecretReset { name: name.clone(), at, by });
-                self.forget_sign_ins_of(name);
             }
             Change::ApplyPolicy { hash } => {
                 work.world.bundle = self.load_bundle(hash).await?;
@@ -228,12 +233,10 @@ impl App {
             // Each ends in the way its state allows; what is over already needs nothing.
             if work.run(&id, Command::Withdraw { by: by(), why: Withdrawal::RequesterDisabled }).is_err()
                 && work.run(&id, Command::Revoke { by: by(), reason }) == Err(safeconduct_lifecycle::Refused::Running)
-                && let Some(stop) = self.node.runs.lock().get(&id)
             {
-                stop.send_replace(true);
+                self.stop_running(&id, &format!("`{name}` was disabled"));
             }
         }
-        self.forget_sign_ins_of(name);
     }
 
     /// Judges everything that is open again: who may no longer, loses it; whose quorum changed, is asked about anew.
@@ -278,11 +281,16 @@ impl App {
         if access.envelope.requester != caller.name {
             return Err(Problem::not_found("access request"));
         }
-        let done = matches!(access.state, AccessState::Settled { outcome: ExactOutcome::Executed { .. }, .. });
-        let name = match change {
-            Change::CreatePerson { name, .. } | Change::CreateWorkload { name, .. } | Change::ResetSecret { name } if done => name.clone(),
-            _ => return Err(none()),
+        let AccessState::Settled { at: done_at, outcome: ExactOutcome::Executed { .. } } = access.state else { return Err(none()) };
+        let (Change::CreatePerson { name, .. } | Change::CreateWorkload { name, .. } | Change::ResetSecret { name }) = change else {
+            return Err(none());
         };
+        let name = name.clone();
+        // Kept for later it would be a way into an account that somebody else has long been using.
+        let replaced = self.world().secrets_void_before(&name).is_some_and(|reset| reset > done_at);
+        if replaced || self.now() >= done_at.plus_seconds(CODE_SECONDS) {
+            return Err(none());
+        }
         let kind = self.world().directory.find(&name).filter(|p| !p.disabled).map(|p| p.kind).ok_or_else(none)?;
         if !self.node.ports.store.put_value_if_absent(FETCHED, id.as_str(), Vec::new()).await? {
             return Err(none());
@@ -293,10 +301,12 @@ impl App {
         }
     }
 
-    /// Stops every secret of this principal from working.
-    fn forget_sign_ins_of(&self, name: &PrincipalName) {
+    /// Stops every secret of this principal from working. Returns what is to be removed from the store.
+    pub(crate) fn forget_secrets_of(&self, name: &PrincipalName) -> Vec<ValueChange> {
         let mut gone = self.node.sign_ins.forget(name);
-        gone.push(ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: None });
+        for kind in [PASSWORDS, CODES] {
+            gone.push(ValueChange { kind: kind.to_owned(), key: name.to_string(), value: None });
+        }
         {
             let mut secrets = self.node.door_secrets.lock();
             secrets.retain(|(holder, resource), of_holder| {
@@ -310,7 +320,7 @@ impl App {
                 holder != name
             });
         }
-        self.forget_values(gone);
+        gone
     }
 }
 

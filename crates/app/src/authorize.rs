@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use safeconduct_lifecycle::Access;
 use safeconduct_model::{AccessRequestId, Audit, GrantId, Narrowing, Operation, OperationSet, Outcome, Permit, Resource, Scope, Timestamp};
 use safeconduct_policy::{Approvals, AskedContext};
-use safeconduct_sql::{Facts, Usage};
+use safeconduct_sql::{Facts, ObjectUse, Usage};
 
 use crate::{
     door::Door,
@@ -58,7 +58,8 @@ pub struct Charge {
 /// Answers of policy at use, kept for one second and until anything changes.
 #[derive(Default)]
 pub(crate) struct Judged {
-    second: i64,
+    /// The world that was asked, and the second in which: answers of another are none.
+    of: (u64, i64),
     answers: Mutex<HashMap<(GrantId, String), Outcome>>,
 }
 
@@ -110,7 +111,7 @@ impl App {
         let context = facts_context(facts);
         let key = (access.grant(), format!("{operations} {context:?}"));
         let second = now.micros().div_euclid(1_000_000);
-        let judged = door.judged(second);
+        let judged = door.judged(world, second);
         if let Some(outcome) = judged.answers.lock().get(&key) {
             return outcome.clone();
         }
@@ -174,7 +175,7 @@ impl App {
 
     /// Policy's answer to asking for exactly this statement from within the session.
     pub(crate) fn judge_exact_at_door(&self, world: &World, door: &Door, facts: &Facts, now: Timestamp) -> safeconduct_model::Decision {
-        let asked = AskedContext::of(&door.asked(now), door.hold_time(false));
+        let asked = AskedContext::of(&door.asked(now), crate::door::CLAIMED_WITHIN);
         let (Some(principal), Some(resource)) = (world.directory.find(&door.principal), world.resource(&door.resource.name)) else {
             return safeconduct_model::Decision {
                 outcome: Outcome::Deny,
@@ -204,7 +205,11 @@ impl App {
         let grants = door.grants.load();
         charges.iter().all(|charge| {
             door.claimed.lock().contains(&charge.grant)
-                || grants.iter().any(|a| a.is_live(now) && a.envelope.scope.operations().covers(&charge.operations))
+                || grants.iter().any(|a| {
+                    // Another grant that is narrowed may not reach what this one was used for.
+                    let reaches = a.grant() == charge.grant || reaches_everything(a);
+                    a.is_live(now) && reaches && a.envelope.scope.operations().covers(&charge.operations)
+                })
         })
     }
 }
@@ -223,23 +228,32 @@ fn within(narrow: &Narrowing, door: &Door, facts: &Facts) -> bool {
     if narrow.schemas.is_empty() && narrow.tables.is_empty() {
         return true;
     }
-    let first_schema = door.resource.postgres().and_then(|p| p.search_path.first()).cloned().unwrap_or_default();
+    let path: Vec<&str> = door.resource.postgres().map(|p| p.search_path.iter().map(String::as_str).collect()).unwrap_or_default();
     facts.unparsable.is_none()
-        && facts.statements.iter().flat_map(|s| &s.objects).all(|object| {
-            let (schema, table) = match object.name.rsplit_once('.') {
-                Some((schema, table)) => (schema.to_owned(), table.to_owned()),
-                None => (first_schema.clone(), object.name.clone()),
-            };
-            // Reading the catalog is how clients find their way; its statistics hold data.
-            let catalog = matches!(schema.as_str(), "pg_catalog" | "information_schema")
-                && object.usage == Usage::Read
-                && !table.starts_with("pg_stat");
-            catalog
-                || ((narrow.schemas.is_empty() || narrow.schemas.contains(&schema))
-                    && (narrow.tables.is_empty()
-                        || narrow.tables.contains(&format!("{schema}.{table}"))
-                        || narrow.tables.contains(&object.name)))
+        && facts.statements.iter().flat_map(|s| &s.objects).all(|object| match object.name.rsplit_once('.') {
+            Some((schema, table)) => reaches(narrow, object, schema, table),
+            // Which schema of the path the server finds it in is not known here: every one of them must be within.
+            None => {
+                let catalog = object.name.starts_with("pg_").then_some("pg_catalog");
+                !path.is_empty() && catalog.iter().chain(&path).all(|schema| reaches(narrow, object, schema, &object.name))
+            }
         })
+}
+
+fn reaches(narrow: &Narrowing, object: &ObjectUse, schema: &str, table: &str) -> bool {
+    // Reading the catalog is how clients find their way; statistics and large objects hold data.
+    let catalog = matches!(schema, "pg_catalog" | "information_schema")
+        && object.usage == Usage::Read
+        && !table.starts_with("pg_stat")
+        && !table.starts_with("pg_largeobject");
+    catalog
+        || ((narrow.schemas.is_empty() || narrow.schemas.contains(schema))
+            && (narrow.tables.is_empty() || narrow.tables.contains(&format!("{schema}.{table}")) || narrow.tables.contains(&object.name)))
+}
+
+/// True if the scope is bounded by nothing within a database.
+fn reaches_everything(access: &Access) -> bool {
+    matches!(&access.envelope.scope, Scope::Window { narrow, .. } if narrow.schemas.is_empty() && narrow.tables.is_empty())
 }
 
 fn needs(facts: &Facts) -> String {
@@ -263,13 +277,13 @@ pub(crate) fn request_hint(resource: &Resource, operations: &OperationSet) -> St
 }
 
 impl Judged {
-    /// An empty set of answers for one second.
-    pub const fn at(second: i64, answers: Mutex<HashMap<(GrantId, String), Outcome>>) -> Self {
-        Self { second, answers }
+    /// An empty set of answers for one world and second.
+    pub fn of(generation: u64, second: i64) -> Self {
+        Self { of: (generation, second), answers: Mutex::default() }
     }
 
-    pub const fn second(&self) -> i64 {
-        self.second
+    pub fn is_of(&self, generation: u64, second: i64) -> bool {
+        self.of == (generation, second)
     }
 }
 

@@ -29,6 +29,9 @@ use crate::{
     world::World,
 };
 
+/// How long a held statement's approval may wait to be taken up: its session waits for it.
+pub(crate) const CLAIMED_WITHIN: Ttl = Ttl::MINUTE;
+
 /// Kind of stored values: door secrets' verifiers.
 pub(crate) const DOOR_SECRETS: &str = "door-secret";
 
@@ -56,6 +59,8 @@ struct JournalState {
     journal: Option<Box<dyn Journal>>,
     records: u64,
     statements: u64,
+    /// Something could not be written: nothing more may be forwarded, and the numbers have a gap where it is missing.
+    failed: bool,
 }
 
 /// What a session may still do.
@@ -161,12 +166,12 @@ impl Door {
     }
 
     /// Answers kept for this second.
-    pub fn judged(&self, second: i64) -> Arc<Judged> {
+    pub fn judged(&self, world: &World, second: i64) -> Arc<Judged> {
         let judged = self.judged.load_full();
-        if judged.second() == second {
+        if judged.is_of(world.generation, second) {
             return judged;
         }
-        let fresh = Arc::new(Judged::at(second, Mutex::default()));
+        let fresh = Arc::new(Judged::of(world.generation, second));
         self.judged.store(Arc::clone(&fresh));
         fresh
     }
@@ -212,7 +217,9 @@ impl App {
     /// Looks up who may sign in as `user` with `database` = `RESOURCE` or `RESOURCE/DATABASE`. Never says why not.
     #[must_use]
     pub fn door_lookup(&self, user: &str, database: &str) -> DoorLookup {
-        let decoy = || Verifier::decoy(&self.node.door_salt_key, &format!("{user}\0{database}"), ITERATIONS).encode();
+        // The salt must not tell a decoy from the real thing: both follow from user and resource, whatever the database.
+        let resource = database.split_once('/').map_or(database, |(resource, _)| resource);
+        let decoy = || Verifier::decoy(&self.node.door_salt_key, &format!("{user}\0{resource}"), ITERATIONS).encode();
         match self.find_at_door(user, database) {
             Some((principal, resource, database, secrets)) => {
                 let (sign_ins, verifiers) = secrets.into_iter().unzip();
@@ -292,15 +299,16 @@ impl App {
             claimed: Mutex::default(),
             holds: Mutex::default(),
             judged: ArcSwap::default(),
-            journal: tokio::sync::Mutex::new(JournalState { journal: Some(journal), records: 1, statements: 0 }),
+            journal: tokio::sync::Mutex::new(JournalState { journal: Some(journal), records: 1, statements: 0, failed: false }),
         });
+        // While the guard is held: a revocation that follows can't be overwritten by what was true before it.
+        door.refresh(&work.world, now, || "no grant is left".to_owned());
         // In the map before the commit: a revocation that follows finds it.
         self.node.doors.lock().insert(id.clone(), Arc::clone(&door));
         if self.commit(guard, work).await.is_err() {
             self.node.doors.lock().remove(&id);
             return Err(DoorRefused::Unavailable);
         }
-        door.refresh(&self.world(), self.now(), || "no grant is left".to_owned());
         Ok(DoorSession { app: self.clone(), door, closed: false })
     }
 
@@ -349,7 +357,12 @@ impl App {
     }
 
     /// Secrets work until no live grant remains: then they are gone, not only useless.
-    pub(crate) fn forget_unused_door_secrets(&self, world: &World, holders: &BTreeSet<(PrincipalName, ResourceName)>, now: Timestamp) {
+    pub(crate) fn forget_unused_door_secrets(
+        &self,
+        world: &World,
+        holders: &BTreeSet<(PrincipalName, ResourceName)>,
+        now: Timestamp,
+    ) -> Vec<ValueChange> {
         let mut gone = Vec::new();
         let mut secrets = self.node.door_secrets.lock();
         for holder in holders {
@@ -359,23 +372,7 @@ impl App {
                 }
             }
         }
-        drop(secrets);
-        self.forget_values(gone);
-    }
-
-    /// Removes values soon; they are useless already.
-    pub(crate) fn forget_values(&self, gone: Vec<ValueChange>) {
-        if gone.is_empty() {
-            return;
-        }
-        let store = Arc::clone(&self.node.ports.store);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(error) = store.put_values(gone).await {
-                    tracing::warn!(%error, "useless secrets are still stored");
-                }
-            });
-        }
+        gone
     }
 }
 
@@ -461,6 +458,7 @@ impl DoorSession {
     /// # Errors
     /// [`Refusal`] if policy denies it, nobody could approve it, it can't be shown as it is, or it can't be stored.
     pub async fn place_hold(&self, action: SqlAction, in_transaction: bool) -> Result<Hold, Refusal> {
+        self.still_open()?;
         let facts = self.facts(&action.text);
         let (send, outcome) = oneshot::channel();
         let now = self.app.now();
@@ -469,7 +467,7 @@ impl DoorSession {
             requester: self.door.principal.clone(),
             resource: self.door.resource.name.clone(),
             scope: Scope::Exact { action: Action::Sql(action), needs: facts.operations.clone() },
-            duration: time,
+            duration: CLAIMED_WITHIN,
             starts_at: None,
             pending: time,
             asked: self.door.asked(now),
@@ -500,12 +498,32 @@ impl DoorSession {
     /// # Errors
     /// [`Refusal`] if it is not this session's, was taken up already, is too late, or policy no longer allows it.
     pub async fn claim(&self, request: &AccessRequestId) -> Result<Permit, Refusal> {
+        self.still_open()?;
         if !self.door.holds.lock().remove(request) {
             return Err(refusal("this access request is not held here", "it belongs to another session".to_owned(), None));
         }
-        let access = self.app.claim(request, &self.door.principal).await.map_err(|p| as_refusal(&p))?;
+        let access = match self.app.claim(request, &self.door.principal, None).await {
+            Ok(access) => access,
+            Err(problem) => {
+                // The end of the session takes it back.
+                self.door.holds.lock().insert(request.clone());
+                return Err(as_refusal(&problem));
+            }
+        };
+        if let Err(cut) = self.still_open() {
+            self.app.settle(request, ExactOutcome::RefusedNotRun { why: cut.message.clone() }).await;
+            return Err(cut);
+        }
         self.door.claimed.lock().insert(access.grant());
         Ok(self.app.mint_claimed(&self.door.id, &access))
+    }
+
+    /// A session that must be cut takes nothing up any more.
+    fn still_open(&self) -> Result<(), Refusal> {
+        match &self.door.standing.borrow().end {
+            Some(end) => Err(Refusal { sqlstate: end.sqlstate, message: end.reason.clone(), detail: None, hint: None }),
+            None => Ok(()),
+        }
     }
 
     /// Reports how a claimed action ended.
@@ -526,6 +544,9 @@ impl DoorSession {
     pub async fn record(&self, what: Vec<What>, sync: bool) -> Result<(), RecordingError> {
         let now = self.app.now();
         let mut state = self.door.journal.lock().await;
+        if state.failed {
+            return Err(RecordingError::Unwritable("an earlier record of this session could not be written".into()));
+        }
         let mut records = Vec::with_capacity(what.len());
         for what in what {
             state.records += 1;
@@ -535,11 +556,17 @@ impl DoorSession {
             records.push(Record { n: state.records, at: now, what });
         }
         let Some(journal) = state.journal.as_mut() else { return Err(RecordingError::Missing) };
-        journal.append(&records)?;
+        if let Err(error) = journal.append(&records) {
+            state.failed = true;
+            return Err(error);
+        }
         let (flush, sealed) = (sync.then(|| journal.sync()), journal.take_sealed());
         drop(state);
-        if let Some(flush) = flush {
-            flush.await?;
+        if let Some(flush) = flush
+            && let Err(error) = flush.await
+        {
+            self.door.journal.lock().await.failed = true;
+            return Err(error);
         }
         if let Some(chunk) = sealed {
             self.app.add_session_events(&self.door.id, vec![SessionEvent::ChunkSealed { chunk, at: now }]).await;
@@ -579,6 +606,9 @@ impl App {
             let now = self.now();
             let closing = Record { n: state.records + 1, at: now, what: What::Closed { why: why.clone() } };
             let lost = |error: &RecordingError| SessionEvent::RecordingLost { why: error.to_string(), at: now };
+            if state.failed {
+                events.push(SessionEvent::RecordingLost { why: "some of its records could not be written".to_owned(), at: now });
+            }
             if let Err(error) = journal.append(&[closing]) {
                 events.push(lost(&error));
             }

@@ -19,10 +19,13 @@ const THREADS: usize = 4;
 
 type Job = (String, Arc<FunctionClasses>, mpsc::SyncSender<Facts>);
 
+/// Facts with the classes they were made with: while they are kept, no other classes can have the same address.
+type Cached = (Arc<FunctionClasses>, Arc<Facts>);
+
 /// Parses and remembers.
 pub(crate) struct FactsService {
     jobs: mpsc::SyncSender<Job>,
-    cache: Mutex<HashMap<(Digest, usize), Arc<Facts>>>,
+    cache: Mutex<HashMap<(Digest, usize), Cached>>,
 }
 
 impl FactsService {
@@ -47,7 +50,7 @@ impl FactsService {
     pub fn facts(&self, text: &str, functions: &Arc<FunctionClasses>) -> Arc<Facts> {
         let key = (Digest::of_bytes(text.as_bytes()), Arc::as_ptr(functions) as usize);
         let cached = text.len() <= CACHED_TEXT_BYTES;
-        if cached && let Some(facts) = self.cache.lock().get(&key) {
+        if cached && let Some((_, facts)) = self.cache.lock().get(&key) {
             return Arc::clone(facts);
         }
         let (answer, wait) = mpsc::sync_channel(1);
@@ -62,7 +65,7 @@ impl FactsService {
             if cache.len() >= CACHED_TEXTS {
                 cache.clear();
             }
-            cache.insert(key, Arc::clone(&facts));
+            cache.insert(key, (Arc::clone(functions), Arc::clone(&facts)));
         }
         facts
     }

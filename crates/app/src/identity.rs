@@ -20,6 +20,7 @@ use crate::{
     node::App,
     ports::ValueChange,
     problem::{Problem, ProblemKind},
+    world::World,
 };
 
 /// Kind of stored values: sign-ins by the digest of their token.
@@ -27,14 +28,14 @@ pub(crate) const SIGN_INS: &str = "sign-in";
 /// Kind of stored values: password hashes by name.
 pub(crate) const PASSWORDS: &str = "password";
 /// Kind of stored values: one-time codes by name.
-const CODES: &str = "code";
+pub(crate) const CODES: &str = "code";
 
 /// Shortest password, in characters.
 const SHORTEST_PASSWORD: usize = 12;
 /// Longest password, in bytes.
 const LONGEST_PASSWORD: usize = 1024;
 /// How long a one-time code lasts, in seconds.
-const CODE_SECONDS: i64 = 24 * 3600;
+pub(crate) const CODE_SECONDS: i64 = 24 * 3600;
 /// Password hashes worked out at the same time: each takes 19 MiB.
 const HASHES_AT_ONCE: usize = 2;
 
@@ -114,9 +115,18 @@ impl Caller {
 }
 
 impl SignIns {
-    pub fn read(values: Vec<(String, Vec<u8>)>) -> Self {
-        let read = values.into_iter().filter_map(|(key, value)| Some((key, serde_json::from_slice(&value).ok()?)));
+    /// Those in the store that no reset or disabling has voided since.
+    pub fn read(values: Vec<(String, Vec<u8>)>, world: &World) -> Self {
+        let read = values
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, serde_json::from_slice::<SignIn>(&value).ok()?)))
+            .filter(|(_, s)| world.secrets_void_before(&s.name).is_none_or(|reset| s.created_at >= reset));
         Self { by_digest: RwLock::new(read.collect()), hashing: Semaphore::new(HASHES_AT_ONCE) }
+    }
+
+    /// True if there is such a sign-in.
+    pub fn holds(&self, name: &PrincipalName, sign_in: &SignInId) -> bool {
+        self.by_digest.read().values().any(|s| s.name == *name && s.sign_in == *sign_in)
     }
 
     /// Drops every sign-in of this principal; returns what to remove from the store.
@@ -143,16 +153,12 @@ impl App {
     /// # Errors
     /// `SIGN-001`, one answer for an unknown name, a wrong password, no password yet and a disabled person.
     pub async fn sign_in(&self, name: &str, password: Zeroizing<String>, source: &str) -> Result<SignedIn, Problem> {
-        let wrong = || {
-            Problem::new("SIGN-001", ProblemKind::NotSignedIn, "wrong name or password")
-                .next("an administrator can hand out a one-time code with `user reset`")
-        };
         let known = name.parse::<PrincipalName>().ok();
         let stored = match &known {
-            Some(name) => self.node.ports.store.value(PASSWORDS, name.as_str()).await?,
+            Some(name) => self.stored_password(&self.world(), name).await?,
             None => None,
         };
-        let right = self.check_password(password, stored).await?;
+        let right = self.check_password(password, stored.clone()).await?;
         let world = self.world();
         let person = known.and_then(|name| world.directory.find(&name).cloned());
         let person = person.filter(|p| p.kind == PrincipalKind::Person && !p.disabled);
@@ -162,9 +168,9 @@ impl App {
             let at = work.now;
             work.push(StreamId::SignIns, SignInEvent::SignInFailed { name: known, source: source.to_owned(), at });
             self.commit(guard, work).await?;
-            return Err(wrong());
+            return Err(wrong_password());
         };
-        self.open_sign_in(&person.name, PrincipalKind::Person, "password", source, self.node.settings.sign_in).await
+        self.open_sign_in(&person.name, PrincipalKind::Person, "password", source, seconds(self.node.settings.sign_in), stored).await
     }
 
     /// Chooses a password with a one-time code, which is used up.
@@ -178,22 +184,29 @@ impl App {
         let stored = self.node.ports.store.value(CODES, name.as_str()).await?;
         let stored: Code = stored.and_then(|value| serde_json::from_slice(&value).ok()).ok_or_else(wrong)?;
         let given = Digest::of_bytes(code.trim().as_bytes());
+        let void_before = self.world().secrets_void_before(&name);
+        let void = void_before.is_some_and(|reset| stored.expires_at.plus_seconds(-CODE_SECONDS) < reset);
         let matches: bool = stored.digest.as_bytes().ct_eq(given.as_bytes()).into();
         let enabled = self.world().directory.find(&name).is_some_and(|p| !p.disabled && p.kind == PrincipalKind::Person);
-        if !matches || !enabled || stored.expires_at <= self.now() {
+        if void || !matches || !enabled || stored.expires_at <= self.now() {
             return Err(wrong());
         }
         let hash = self.hash_password(password).await?;
-        let _guard = self.node.writer.lock().await;
-        // Used up once, also by two at the same time.
-        if self.node.ports.store.value(CODES, name.as_str()).await?.is_none() {
+        let (guard, work) = self.begin().await;
+        // Used up once, also by two at the same time; and it is still this code that counts.
+        let still: Option<Code> =
+            self.node.ports.store.value(CODES, name.as_str()).await?.and_then(|value| serde_json::from_slice(&value).ok());
+        let enabled = work.world.directory.find(&name).is_some_and(|p| !p.disabled);
+        if !enabled || still.is_none_or(|still| still.digest != stored.digest) {
             return Err(wrong());
         }
         let changes = vec![
             ValueChange { kind: CODES.to_owned(), key: name.to_string(), value: None },
-            ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(hash.into_bytes()) },
+            ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(password_value(work.now, &hash)) },
         ];
-        Ok(self.node.ports.store.put_values(changes).await?)
+        self.node.ports.store.put_values(changes).await?;
+        drop(guard);
+        Ok(())
     }
 
     /// Who a bearer token is.
@@ -273,21 +286,28 @@ impl App {
         let (guard, mut work) = self.begin().await;
         let at = work.now;
         work.push(StreamId::SignIns, SignInEvent::SignedOut { sign_in: sign_in.clone(), name: name.clone(), by, at });
-        let mut gone = self.node.sign_ins.forget_if(|s| s.sign_in == *sign_in);
-        {
-            let mut secrets = self.node.door_secrets.lock();
-            for ((holder, resource), of_holder) in secrets.iter_mut().filter(|((holder, _), _)| holder == name) {
-                of_holder.retain(|(id, _)| {
-                    if id == sign_in {
-                        let key = crate::door::door_key(holder, resource, id);
-                        gone.push(ValueChange { kind: crate::door::DOOR_SECRETS.to_owned(), key, value: None });
-                    }
-                    id != sign_in
-                });
-            }
+        // Gone from the store before it is said to be: a restart never brings it back.
+        let mut gone: Vec<ValueChange> = self
+            .node
+            .sign_ins
+            .by_digest
+            .read()
+            .iter()
+            .filter(|(_, s)| s.sign_in == *sign_in)
+            .map(|(digest, _)| ValueChange { kind: SIGN_INS.to_owned(), key: digest.clone(), value: None })
+            .collect();
+        for ((holder, resource), of_holder) in self.node.door_secrets.lock().iter().filter(|((holder, _), _)| holder == name) {
+            gone.extend(of_holder.iter().filter(|(id, _)| id == sign_in).map(|(id, _)| ValueChange {
+                kind: crate::door::DOOR_SECRETS.to_owned(),
+                key: crate::door::door_key(holder, resource, id),
+                value: None,
+            }));
         }
+        self.node.ports.store.put_values(gone).await?;
         self.commit(guard, work).await?;
-        Ok(self.node.ports.store.put_values(gone).await?)
+        self.node.sign_ins.forget_if(|s| s.sign_in == *sign_in);
+        self.node.door_secrets.lock().values_mut().for_each(|of_holder| of_holder.retain(|(id, _)| id != sign_in));
+        Ok(())
     }
 
     async fn open_sign_in(
@@ -296,19 +316,26 @@ impl App {
         kind: PrincipalKind,
         method: &str,
         source: &str,
-        lasts: Ttl,
+        lasts_seconds: i64,
+        // The stored password that was proved.
+        proved: Option<Vec<u8>>,
     ) -> Result<SignedIn, Problem> {
         let mut bytes = Zeroizing::new([0_u8; 32]);
         self.node.ports.entropy.fill(&mut *bytes)?;
         let token = Zeroizing::new(format!("sc_{}", URL_SAFE_NO_PAD.encode(*bytes)));
         let (guard, mut work) = self.begin().await;
         let now = work.now;
+        // Checking a password takes a while: disabled, reset or changed meanwhile, it proves nothing.
+        let standing = work.world.directory.find(name).is_some_and(|p| !p.disabled);
+        if !standing || (proved.is_some() && self.stored_password(&work.world, name).await? != proved) {
+            return Err(wrong_password());
+        }
         let sign_in = SignIn {
             sign_in: SignInId::from_bits(self.bits()?),
             name: name.clone(),
             method: method.to_owned(),
             created_at: now,
-            expires_at: now.after(lasts),
+            expires_at: now.plus_seconds(lasts_seconds),
             source: source.to_owned(),
         };
         let digest = Digest::of_bytes(token.as_bytes()).to_string();
@@ -327,17 +354,16 @@ impl App {
             },
         );
         self.node.ports.store.put_values(changes).await?;
-        self.commit(guard, work).await?;
-        let caller = Caller {
-            name: name.clone(),
-            kind,
-            sign_in: sign_in.sign_in.clone(),
-            method: method.to_owned(),
-            source: source.to_owned(),
-            signed_in_at: now,
-        };
         let expires_at = sign_in.expires_at;
-        self.node.sign_ins.by_digest.write().insert(digest, sign_in);
+        let id = sign_in.sign_in.clone();
+        // While the guard is held: what forgets sign-ins afterwards finds this one. Nobody has its token yet.
+        self.node.sign_ins.by_digest.write().insert(digest.clone(), sign_in);
+        if let Err(problem) = self.commit(guard, work).await {
+            self.node.sign_ins.by_digest.write().remove(&digest);
+            return Err(problem);
+        }
+        let caller =
+            Caller { name: name.clone(), kind, sign_in: id, method: method.to_owned(), source: source.to_owned(), signed_in_at: now };
         Ok(SignedIn { token, caller, expires_at })
     }
 
@@ -354,7 +380,9 @@ impl App {
     }
 
     pub(crate) async fn issue_token(&self, name: &PrincipalName) -> Result<OneTime, Problem> {
-        let made = self.open_sign_in(name, PrincipalKind::Workload, "token", "issued", self.node.settings.token).await?;
+        let made = self
+            .open_sign_in(name, PrincipalKind::Workload, "token", "issued", i64::from(self.node.settings.token_days) * 86_400, None)
+            .await?;
         Ok(OneTime::Token { name: name.clone(), token: made.token, sign_in: made.caller.sign_in, expires_at: made.expires_at })
     }
 
@@ -362,8 +390,19 @@ impl App {
     pub(crate) async fn set_password(&self, name: &PrincipalName, password: Zeroizing<String>) -> Result<(), Problem> {
         check_strength(&password)?;
         let hash = self.hash_password(password).await?;
-        let change = ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(hash.into_bytes()) };
+        let change = ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(password_value(self.now(), &hash)) };
         Ok(self.node.ports.store.put_values(vec![change]).await?)
+    }
+
+    /// The stored password, unless a reset or disabling has voided it: then it only was not removed yet.
+    async fn stored_password(&self, world: &World, name: &PrincipalName) -> Result<Option<Vec<u8>>, Problem> {
+        let stored = self.node.ports.store.value(PASSWORDS, name.as_str()).await?;
+        let chosen_at = |value: &[u8]| {
+            let text = std::str::from_utf8(value).ok()?;
+            Some(Timestamp::from_micros(text.split_once(' ')?.0.parse().ok()?))
+        };
+        let void_before = world.secrets_void_before(name);
+        Ok(stored.filter(|value| chosen_at(value).is_some_and(|at| void_before.is_none_or(|reset| at >= reset))))
     }
 
     async fn hash_password(&self, password: Zeroizing<String>) -> Result<String, Problem> {
@@ -383,17 +422,32 @@ impl App {
         }
         let _permit = self.node.sign_ins.hashing.acquire().await.map_err(|_| busy())?;
         let checked = tokio::task::spawn_blocking(move || {
-            let Some(stored) = stored.and_then(|bytes| String::from_utf8(bytes).ok()) else {
+            let stored = stored.and_then(|bytes| String::from_utf8(bytes).ok());
+            let Some(stored) = stored.as_deref().and_then(|text| text.split_once(' ')).map(|(_, hash)| hash) else {
                 let _ = Argon2::default().hash_password(password.as_bytes());
                 return false;
             };
-            PasswordHash::new(&stored).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+            PasswordHash::new(stored).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
         });
         checked.await.map_err(|_| busy())
     }
 }
 
-fn check_strength(password: &str) -> Result<(), Problem> {
+/// A password as it is stored: when it was chosen, and its hash.
+fn password_value(now: Timestamp, hash: &str) -> Vec<u8> {
+    format!("{} {hash}", now.micros()).into_bytes()
+}
+
+fn wrong_password() -> Problem {
+    Problem::new("SIGN-001", ProblemKind::NotSignedIn, "wrong name or password")
+        .next("an administrator can hand out a one-time code with `user reset`")
+}
+
+fn seconds(ttl: Ttl) -> i64 {
+    i64::try_from(ttl.seconds()).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn check_strength(password: &str) -> Result<(), Problem> {
     let fit = password.chars().count() >= SHORTEST_PASSWORD && password.len() <= LONGEST_PASSWORD;
     if fit {
         Ok(())

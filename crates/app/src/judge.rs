@@ -53,6 +53,12 @@ impl World {
     pub fn judge_envelope(&self, envelope: &Envelope, facts: Option<&Facts>, approvals: Approvals<'_>, now: Timestamp) -> Decision {
         let Some(principal) = self.directory.find(&envelope.requester) else { return self.rule_denies("the requester is unknown") };
         let Some(resource) = self.resource(&envelope.resource) else { return self.rule_denies("the resource is gone") };
+        // What was approved was approved as what it was taken for: a bundle that sees more in the same text voids that.
+        if let (Scope::Exact { needs, .. }, Some(facts)) = (&envelope.scope, facts)
+            && facts.operations != *needs
+        {
+            return self.rule_denies("the statement needs other operations than it was asked with");
+        }
         let asked = AskedContext::of_envelope(envelope);
         self.judge(
             &Question {

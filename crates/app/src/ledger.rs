@@ -117,11 +117,19 @@ impl App {
     /// Signs a checkpoint if there are entries that none covers.
     ///
     /// # Errors
-    /// `STORE-001`.
+    /// `STORE-001`; `LEDGER-002` if the store lost entries that a checkpoint covers.
     pub async fn publish_checkpoint(&self) -> Result<(), Problem> {
+        let _one_at_a_time = self.node.publisher.lock().await;
         let head = self.node.ports.store.tree_head().await?;
-        if head.size == self.node.checkpoint_size.load(Ordering::Acquire) {
+        let covered = self.node.checkpoint_size.load(Ordering::Acquire);
+        if head.size == covered {
             return Ok(());
+        }
+        if head.size < covered {
+            // Signing this would attest a fork: entries that were promised are gone.
+            return Err(Problem::new("LEDGER-002", ProblemKind::Unavailable, "the ledger has fewer entries than its newest checkpoint")
+                .why(format!("{} entries are stored, {covered} were signed", head.size))
+                .next("restore the store; nothing is signed until then"));
         }
         let note = self.node.ports.signer.sign(head);
         self.node.ports.store.put_checkpoint(head.size, note).await?;

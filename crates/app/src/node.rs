@@ -8,9 +8,9 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use safeconduct_lifecycle::{Access, StreamId, replay};
-use safeconduct_model::{AccessRequestId, MintingKey, PrincipalName, ResourceName, SessionId, SignInId, Timestamp, Ttl};
+use safeconduct_model::{AccessRequestId, Digest, MintingKey, PrincipalName, ResourceName, SessionId, SignInId, Timestamp, Ttl};
 use safeconduct_sql::{Facts, FunctionClasses};
-use tokio::sync::{MutexGuard, broadcast, oneshot, watch};
+use tokio::sync::{OwnedMutexGuard, broadcast, oneshot, watch};
 
 use crate::{
     door::{Door, HoldOutcome},
@@ -19,7 +19,7 @@ use crate::{
     identity::SignIns,
     judge::statement_of,
     ports::{CheckpointSigner, Clock, Entropy, Executor, Recorder, Store},
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     publish::News,
     world::{Work, World},
 };
@@ -49,8 +49,8 @@ pub struct Settings {
     pub pending_per_principal: usize,
     /// How long a person stays signed in.
     pub sign_in: Ttl,
-    /// How long a workload's token lasts.
-    pub token: Ttl,
+    /// How many days a workload's token lasts.
+    pub token_days: u16,
     /// True while a directory is watched for the bundle: whoever can write there can change policy.
     pub bundle_watched: bool,
 }
@@ -62,6 +62,9 @@ pub struct DoorAddress {
     pub port: u16,
     pub ca_pem: String,
 }
+
+/// The right to change something: there is one.
+pub(crate) type Writing = OwnedMutexGuard<()>;
 
 /// The application. Clones share everything.
 #[derive(Clone)]
@@ -77,7 +80,7 @@ pub(crate) struct Node {
     pub facts: FactsService,
     pub world: ArcSwap<World>,
     /// Held by whoever changes anything.
-    pub writer: tokio::sync::Mutex<()>,
+    pub writer: Arc<tokio::sync::Mutex<()>>,
     pub news: broadcast::Sender<Arc<News>>,
     pub doors: Mutex<HashMap<SessionId, Arc<Door>>>,
     pub holds: Mutex<HashMap<AccessRequestId, oneshot::Sender<HoldOutcome>>>,
@@ -86,8 +89,11 @@ pub(crate) struct Node {
     pub sign_ins: SignIns,
     pub door_secrets: Mutex<HashMap<(PrincipalName, ResourceName), Vec<(SignInId, String)>>>,
     pub door_salt_key: [u8; 32],
-    pub function_classes: Mutex<HashMap<ResourceName, Arc<FunctionClasses>>>,
+    /// By bundle: a reader with an older world never leaves its classes to a newer one.
+    pub function_classes: Mutex<HashMap<(Digest, ResourceName), Arc<FunctionClasses>>>,
     pub checkpoint_size: std::sync::atomic::AtomicU64,
+    /// Held by whoever signs a checkpoint.
+    pub publisher: tokio::sync::Mutex<()>,
     /// Wakes the ticker when a nearer deadline may exist.
     pub deadline_changed: tokio::sync::Notify,
 }
@@ -112,26 +118,44 @@ impl App {
     }
 
     /// Begins a unit of work. Nobody else changes anything until it is committed or dropped.
-    pub(crate) async fn begin(&self) -> (MutexGuard<'_, ()>, Work) {
-        let guard = self.node.writer.lock().await;
+    pub(crate) async fn begin(&self) -> (Writing, Work) {
+        let guard = Arc::clone(&self.node.writer).lock_owned().await;
         let work = Work::new((*self.world()).clone(), self.now());
         (guard, work)
     }
 
     /// Stores a unit of work; when it is durable it becomes the world and everybody concerned hears of it.
-    pub(crate) async fn commit(&self, guard: MutexGuard<'_, ()>, work: Work) -> Result<(), Problem> {
+    ///
+    /// Cancellation: once begun it is finished, whether or not the caller still waits. What is stored and the world never part.
+    pub(crate) async fn commit(&self, guard: Writing, work: Work) -> Result<(), Problem> {
         if work.is_empty() {
             return Ok(());
         }
+        let app = self.clone();
+        let committed = tokio::spawn(async move {
+            let result = app.store_and_publish(work).await;
+            drop(guard);
+            result
+        });
+        committed.await.map_err(|_| Problem::new("STORE-001", ProblemKind::Unavailable, "whether it was recorded is not known"))?
+    }
+
+    async fn store_and_publish(&self, work: Work) -> Result<(), Problem> {
         let now = work.now;
         let (mut world, appends, events) = work.into_appends();
         let before = self.world();
         let first = self.node.ports.store.append(appends, now).await?;
+        world.generation += 1;
         let complete = Arc::new(world.clone());
         world.drop_closed();
         self.node.world.store(Arc::new(world));
-        self.publish(&before, &complete, first, &events, now);
-        drop(guard);
+        let useless = self.publish(&before, &complete, first, &events, now);
+        // Before the next unit of work begins: what it stores is not removed by this one.
+        if !useless.is_empty()
+            && let Err(error) = self.node.ports.store.put_values(useless).await
+        {
+            tracing::warn!(%error, "useless secrets are still stored; they are not taken up at the next start");
+        }
         Ok(())
     }
 
@@ -164,7 +188,7 @@ impl App {
             let mut known = self.node.function_classes.lock();
             Arc::clone(
                 known
-                    .entry(resource.clone())
+                    .entry((world.bundle.hash, resource.clone()))
                     .or_insert_with(|| Arc::new(world.resource(resource).map(|r| function_classes(r)).unwrap_or_default())),
             )
         };

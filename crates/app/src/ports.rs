@@ -142,6 +142,11 @@ pub trait Store: Send + Sync + 'static {
     /// All events of a stream, in order.
     fn load(&self, stream: StreamId) -> BoxFuture<'_, Result<Vec<Stored>, StoreError>>;
 
+    /// How many events a stream has.
+    fn version(&self, stream: StreamId) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move { Ok(u64::try_from(self.load(stream).await?.len()).unwrap_or(u64::MAX)) })
+    }
+
     /// Events with a ledger index of at least `index`, at most `limit`: how cursors and tails follow the stream.
     fn events_from(&self, index: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Stored>, StoreError>>;
 

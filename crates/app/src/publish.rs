@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use safeconduct_lifecycle::{Access, AccessEvent, AccessState, Actor, Event, StreamId};
+use safeconduct_lifecycle::{Access, AccessEvent, AccessState, Actor, DirectoryEvent, Event, StreamId};
 use safeconduct_model::{PrincipalName, ResourceName, Timestamp};
 
-use crate::{authorize::Refusal, door::HoldOutcome, node::App, world::World};
+use crate::{authorize::Refusal, door::HoldOutcome, node::App, ports::ValueChange, world::World};
 
 /// Something became true.
 #[derive(Clone, Debug)]
@@ -22,8 +22,15 @@ pub struct News {
 }
 
 impl App {
-    /// Tells everybody concerned. `after` still holds what this unit closed.
-    pub(crate) fn publish(&self, before: &World, after: &World, first: u64, events: &[(StreamId, Event)], now: Timestamp) {
+    /// Tells everybody concerned. `after` still holds what this unit closed. Returns stored secrets that are of no use any more.
+    pub(crate) fn publish(
+        &self,
+        before: &World,
+        after: &World,
+        first: u64,
+        events: &[(StreamId, Event)],
+        now: Timestamp,
+    ) -> Vec<ValueChange> {
         let mut holders: BTreeSet<(PrincipalName, ResourceName)> = BTreeSet::new();
         let mut everybody = false;
         for (stream, event) in events {
@@ -39,7 +46,7 @@ impl App {
             }
         }
         if !Arc::ptr_eq(&before.bundle, &after.bundle) {
-            self.node.function_classes.lock().clear();
+            self.node.function_classes.lock().retain(|(bundle, _), _| *bundle == after.bundle.hash);
         }
         let world = self.world();
         let doors: Vec<_> = self.node.doors.lock().values().cloned().collect();
@@ -48,7 +55,12 @@ impl App {
                 door.refresh(&world, now, || end_reason(after, &door.principal, &door.resource.name, now));
             }
         }
-        self.forget_unused_door_secrets(&world, &holders, now);
+        let mut useless = self.forget_unused_door_secrets(&world, &holders, now);
+        for (_, event) in events {
+            if let Event::Directory(DirectoryEvent::SecretReset { name, .. } | DirectoryEvent::PrincipalDisabled { name, .. }) = event {
+                useless.extend(self.forget_secrets_of(name));
+            }
+        }
         for (place, (stream, event)) in events.iter().enumerate() {
             let (access, principal) = match stream {
                 StreamId::Access(id) => (after.access.get(id).cloned(), None),
@@ -60,6 +72,7 @@ impl App {
             let _ = self.node.news.send(Arc::new(News { index, stream: stream.clone(), kind: event.kind(), at: now, access, principal }));
         }
         self.node.deadline_changed.notify_one();
+        useless
     }
 
     fn wake_hold(&self, access: &Access, event: &AccessEvent) {

@@ -15,7 +15,7 @@ use crate::{
     door::HoldOutcome,
     identity::Caller,
     judge::{Question, SharedFacts, as_counted, names},
-    node::App,
+    node::{App, Writing},
     problem::{Problem, ProblemKind},
     views::AccessView,
     world::{Work, World},
@@ -110,12 +110,22 @@ impl App {
     fn submission(&self, caller: &Caller, new: NewAccessRequest) -> Result<Submission, Problem> {
         let (world, now) = (self.world(), self.now());
         let resource = world.resource(&new.resource).ok_or_else(|| Problem::no_resource(new.resource.as_str()))?;
-        let (scope, facts) = self.scope(&world, resource, new.what)?;
-        if let Some(start) = new.starts_at
-            && start > now.plus_seconds(LATEST_START_SECONDS)
-        {
-            return Err(Problem::invalid("the start is more than 30 days ahead"));
+        if matches!(new.what, AskedFor::Change(_)) && new.starts_at.is_some() {
+            return Err(Problem::invalid("a change applies itself when it is granted; it can't be scheduled"));
         }
+        let scope = self.scope(&world, resource, new.what).and_then(|(scope, facts)| {
+            if new.starts_at.is_some_and(|start| start > now.plus_seconds(LATEST_START_SECONDS)) {
+                return Err(Problem::invalid("the start is more than 30 days ahead"));
+            }
+            if let Scope::Exact { action, .. } = &scope {
+                check_shown(action)?;
+            }
+            Ok((scope, facts))
+        });
+        // A mistake is explained to those who may know the resource: to others it does not exist.
+        let (scope, facts) = scope.map_err(|mistake| {
+            if self.may_know(&world, caller, resource, now) { mistake } else { Problem::no_resource(resource.name.as_str()) }
+        })?;
         Ok(Submission {
             requester: caller.name.clone(),
             resource: new.resource,
@@ -168,9 +178,7 @@ impl App {
             return Err(Problem::frozen(why));
         }
         if let Scope::Exact { action, .. } = &submission.scope {
-            action.check_shown().map_err(|e| {
-                Problem::invalid("an approver could not be shown this as it is").why(e.to_string()).next("write such characters as escapes")
-            })?;
+            check_shown(action)?;
         }
         let principal = world.directory.find(&submission.requester).filter(|p| !p.disabled).ok_or_else(Problem::not_signed_in)?;
         let resource = world.resource(&submission.resource).ok_or_else(|| Problem::no_resource(submission.resource.as_str()))?;
@@ -182,13 +190,16 @@ impl App {
         let now = work.now;
         let world = work.world.clone();
         let (principal, resource) = self.parties(&world, &submission)?;
-        if let Scope::Exact { action: Action::Administration(change), .. } = &submission.scope {
-            self.check_change(&world, change).await?;
-        }
         let decision = judge_submission(&world, &submission, principal, resource, now);
         let envelope = self.envelope(&submission, principal, &decision, &world, now)?;
         let id = envelope.access_request.clone();
         let facts = submission.facts.clone();
+        // Policy denies what is too long; the asker learns the limit.
+        if let Some(limit) = decision.obligations.max_duration.filter(|limit| submission.duration > *limit) {
+            return Err(Problem::new("REQ-003", ProblemKind::Denied, format!("policy allows at most {limit} at once"))
+                .why(format!("{} was asked for", submission.duration))
+                .next(format!("ask again with `--for {limit}` or less")));
+        }
         if decision.outcome == Outcome::Deny {
             if !self.may_know_as(&world, principal, resource, &submission.asked.source, now) {
                 return Err(Problem::no_resource(resource.name.as_str()));
@@ -198,10 +209,9 @@ impl App {
             self.commit(guard, work).await?;
             return Err(problem);
         }
-        if let Some(limit) = decision.obligations.max_duration.filter(|limit| submission.duration > *limit) {
-            return Err(Problem::new("REQ-003", ProblemKind::Denied, format!("policy allows at most {limit} at once"))
-                .why(format!("{} was asked for", submission.duration))
-                .next(format!("ask again with `--for {limit}` or less")));
+        // After policy's answer: whoever may not ask for changes learns nothing about who exists.
+        if let Scope::Exact { action: Action::Administration(change), .. } = &submission.scope {
+            self.check_change(&world, change).await?;
         }
         let eligible = world.eligible(&envelope, facts.as_deref(), now);
         if let Outcome::NeedApproval { quorum } = &decision.outcome {
@@ -299,8 +309,15 @@ impl App {
         let (guard, mut work, access, facts) = self.review(caller, id).await?;
         let by = self.reviewer(&work, caller, &access, facts.as_deref())?;
         let evidence: Evidence = caller.evidence();
-        self.run(&mut work, id, Command::Deny { by, comment, evidence })?;
-        self.finish(caller, guard, work, id).await
+        match work.run(id, Command::Deny { by, comment: comment.clone(), evidence }) {
+            Ok(()) => self.finish(caller, guard, work, id).await,
+            Err(Refused::Running) => {
+                self.stop_running(id, &format!("grant {} was revoked by {}: {comment}", id.grant(), caller.name));
+                drop(guard);
+                self.view(caller, access).await
+            }
+            Err(refused) => Err(Problem::refused(&refused, work.now)),
+        }
     }
 
     /// Takes a waiting access request back.
@@ -345,10 +362,7 @@ impl App {
         match work.run(&id, Command::Revoke { by, reason: reason.as_str().to_owned() }) {
             Ok(()) => self.finish(caller, guard, work, &id).await,
             Err(Refused::Running) => {
-                // It runs: it is cut, and its outcome is settled by who runs it.
-                if let Some(stop) = self.node.runs.lock().get(&id) {
-                    stop.send_replace(true);
-                }
+                self.stop_running(&id, &format!("grant {} was revoked by {}: {reason}", id.grant(), caller.name));
                 drop(guard);
                 self.view(caller, access).await
             }
@@ -393,11 +407,7 @@ impl App {
 
     /// Begins work on an access request the caller may see.
     #[expect(clippy::type_complexity, reason = "the parts every review begins with")]
-    async fn review(
-        &self,
-        caller: &Caller,
-        id: &AccessRequestId,
-    ) -> Result<(tokio::sync::MutexGuard<'_, ()>, Work, Access, SharedFacts), Problem> {
+    async fn review(&self, caller: &Caller, id: &AccessRequestId) -> Result<(Writing, Work, Access, SharedFacts), Problem> {
         let (guard, mut work) = self.begin().await;
         self.recall(&mut work, id).await?;
         let access = work.access(id).map(|a| (**a).clone()).ok_or_else(|| Problem::not_found("access request"))?;
@@ -418,13 +428,7 @@ impl App {
         work.world.reviewer(&caller.name, &access.envelope, facts, work.now).ok_or_else(Problem::not_signed_in)
     }
 
-    async fn finish(
-        &self,
-        caller: &Caller,
-        guard: tokio::sync::MutexGuard<'_, ()>,
-        work: Work,
-        id: &AccessRequestId,
-    ) -> Result<AccessView, Problem> {
+    async fn finish(&self, caller: &Caller, guard: Writing, work: Work, id: &AccessRequestId) -> Result<AccessView, Problem> {
         let access = work.access(id).map(|a| (**a).clone()).ok_or_else(|| Problem::not_found("access request"))?;
         self.commit(guard, work).await?;
         self.view(caller, access).await
@@ -510,6 +514,12 @@ pub(crate) fn askable(resource: &Resource) -> Vec<(Operation, bool)> {
         .map(|operation| (operation, true))
         .to_vec(),
     }
+}
+
+fn check_shown(action: &Action) -> Result<(), Problem> {
+    action.check_shown().map_err(|e| {
+        Problem::invalid("an approver could not be shown this as it is").why(e.to_string()).next("write such characters as escapes")
+    })
 }
 
 fn judge_submission(world: &World, submission: &Submission, principal: &Principal, resource: &Resource, now: Timestamp) -> Decision {

@@ -34,32 +34,24 @@ impl App {
         let executor = self.node.executor.get().cloned();
         let executor = executor
             .ok_or_else(|| Problem::new("RUN-004", ProblemKind::Unavailable, "this gateway runs no actions").next("try again later"))?;
-        let claimed = self.claim(id, &caller.name).await?;
-        let resource = self.world().resource(&access.envelope.resource).cloned();
-        let Some(resource) = resource else {
-            let outcome = ExactOutcome::RefusedNotRun { why: "the resource is gone".to_owned() };
-            self.settle(id, outcome.clone()).await;
-            return Ok(outcome);
-        };
-        let (stop, stopped) = watch::channel(false);
-        self.node.runs.lock().insert(id.clone(), stop);
         let session = SessionId::from_bits(self.bits()?);
-        let run = Run {
-            permit: self.mint_claimed(&session, &claimed),
-            resource,
-            action: action.clone(),
-            principal: caller.name.clone(),
-            stop: stopped,
-        };
         let (parts, mut results) = mpsc::channel::<ResultPart>(64);
-        let (app, id) = (self.clone(), id.clone());
-        // On its own task: whoever asked may go away, the outcome is settled all the same.
+        let (app, id, action, principal) = (self.clone(), id.clone(), action.clone(), caller.name.clone());
+        // On its own task: whoever asked may go away, what was claimed is run and its outcome settled all the same.
         let running = tokio::spawn(async move {
-            let mut sink = Channel(parts);
-            let outcome = executor.execute(run, &mut sink).await;
+            let (stop, stopped) = watch::channel(false);
+            let claimed = app.claim(&id, &principal, Some(stop)).await?;
+            let outcome = match app.world().resource(&claimed.envelope.resource).cloned() {
+                None => ExactOutcome::RefusedNotRun { why: "the resource is gone".to_owned() },
+                Some(resource) => {
+                    let run = Run { permit: app.mint_claimed(&session, &claimed), resource, action, principal, stop: stopped };
+                    let performed = tokio::spawn(async move { executor.execute(run, &mut Channel(parts)).await });
+                    performed.await.unwrap_or_else(|_| ExactOutcome::Unknown { why: "the gateway failed while it ran".to_owned() })
+                }
+            };
             app.settle(&id, outcome.clone()).await;
             app.node.runs.lock().remove(&id);
-            outcome
+            Ok(outcome)
         });
         while let Some(part) = results.recv().await {
             if sink.push(part).await.is_err() {
@@ -67,11 +59,16 @@ impl App {
                 break;
             }
         }
-        running.await.map_err(|_| Problem::new("RUN-005", ProblemKind::Unavailable, "the outcome is not known").next("see `show`"))
+        running.await.map_err(|_| Problem::new("RUN-005", ProblemKind::Unavailable, "the outcome is not known").next("see `show`"))?
     }
 
-    /// Takes up an exact action: compare-and-set, with policy asked again.
-    pub(crate) async fn claim(&self, id: &AccessRequestId, requester: &PrincipalName) -> Result<Access, Problem> {
+    /// Takes up an exact action: compare-and-set, with policy asked again. `stop` is told when it must not go on.
+    pub(crate) async fn claim(
+        &self,
+        id: &AccessRequestId,
+        requester: &PrincipalName,
+        stop: Option<watch::Sender<bool>>,
+    ) -> Result<Access, Problem> {
         let (guard, mut work) = self.begin().await;
         self.recall(&mut work, id).await?;
         let access = work.access(id).cloned().ok_or_else(|| Problem::not_found("access request"))?;
@@ -89,8 +86,26 @@ impl App {
         let judgement = work.world.judge_standing(&access, facts.as_deref(), work.now);
         self.run(&mut work, id, Command::Claim { judgement })?;
         let claimed = work.access(id).map(|a| (**a).clone()).ok_or_else(|| Problem::not_found("access request"))?;
-        self.commit(guard, work).await?;
+        // While the guard is held: a revocation that follows the claim finds what to stop.
+        if let Some(stop) = stop {
+            self.node.runs.lock().insert(id.clone(), stop);
+        }
+        if let Err(problem) = self.commit(guard, work).await {
+            self.node.runs.lock().remove(id);
+            return Err(problem);
+        }
         Ok(claimed)
+    }
+
+    /// Stops an action that was claimed: its run, or the session it was held in. Its outcome is settled by who runs it.
+    pub(crate) fn stop_running(&self, id: &AccessRequestId, reason: &str) {
+        if let Some(stop) = self.node.runs.lock().get(id) {
+            stop.send_replace(true);
+        }
+        let doors: Vec<_> = self.node.doors.lock().values().filter(|door| door.claimed.lock().contains(&id.grant())).cloned().collect();
+        for door in doors {
+            door.end(reason.to_owned());
+        }
     }
 
     /// Records how a claimed action ended, until the store takes it.

@@ -54,8 +54,16 @@ impl App {
         let high_water = store.high_water().await.map_err(Problem::from)?;
         let behind = high_water.map_or(0, |mark| (mark.micros() - ports.clock.now().micros()) / 1_000_000);
         let world = read_world(&ports).await?;
-        let sign_ins = SignIns::read(store.values(SIGN_INS).await.map_err(Problem::from)?);
-        let door_secrets = read_door_secrets(store.values(DOOR_SECRETS).await.map_err(Problem::from)?);
+        let sign_ins = SignIns::read(store.values(SIGN_INS).await.map_err(Problem::from)?, &world);
+        // A secret lives no longer than its sign-in and the grants it was made for, whatever the store still holds.
+        let mut door_secrets = read_door_secrets(store.values(DOOR_SECRETS).await.map_err(Problem::from)?);
+        door_secrets.retain(|(holder, resource), secrets| {
+            secrets.retain(|(sign_in, _)| sign_ins.holds(holder, sign_in));
+            let kept = |a: &safeconduct_lifecycle::Access| {
+                a.envelope.requester == *holder && a.envelope.resource == *resource && matches!(a.state, AccessState::Active { .. })
+            };
+            !secrets.is_empty() && world.access.values().any(|a| kept(a))
+        });
         let door_salt_key = door_salt_key(&ports).await?;
         let checkpoint = store.checkpoint().await.map_err(Problem::from)?;
         let covered = checkpoint.and_then(|note| note.lines().nth(1).and_then(|line| line.parse().ok())).unwrap_or(0);
@@ -67,7 +75,7 @@ impl App {
                 key,
                 facts: FactsService::start().map_err(StartError::Parser)?,
                 world: arc_swap::ArcSwap::from_pointee(world),
-                writer: tokio::sync::Mutex::new(()),
+                writer: Arc::default(),
                 news: broadcast::Sender::new(NEWS_KEPT),
                 doors: parking_lot::Mutex::default(),
                 holds: parking_lot::Mutex::default(),
@@ -78,6 +86,7 @@ impl App {
                 door_salt_key,
                 function_classes: parking_lot::Mutex::default(),
                 checkpoint_size: covered.into(),
+                publisher: tokio::sync::Mutex::new(()),
                 deadline_changed: tokio::sync::Notify::new(),
             }),
         };
@@ -124,7 +133,9 @@ impl App {
                 tracing::warn!(session = %journal.session, "a recovered recording belongs to no open session");
                 continue;
             }
-            for chunk in journal.chunks {
+            let known: Vec<u64> =
+                work.world.sessions.get(&journal.session).map(|s| s.chunks.iter().map(|c| c.number).collect()).unwrap_or_default();
+            for chunk in journal.chunks.into_iter().filter(|chunk| !known.contains(&chunk.number)) {
                 work.push(stream.clone(), SessionEvent::ChunkSealed { chunk, at });
             }
             let open: Vec<String> = journal
@@ -154,7 +165,12 @@ impl App {
             let by = Actor::Gateway { cause: "restart".to_owned() };
             let held = matches!(access.envelope.origin, Origin::Held { .. });
             match &access.state {
-                AccessState::Pending if held => self.run(&mut work, id, Command::Withdraw { by, why: Withdrawal::Restarted })?,
+                AccessState::Pending if held => {
+                    // What time ended while the gateway was down is ended by the tick that follows.
+                    if let Err(refused) = work.run(id, Command::Withdraw { by, why: Withdrawal::Restarted }) {
+                        tracing::info!(%id, %refused, "not withdrawn");
+                    }
+                }
                 AccessState::Ready { .. } if held => {
                     let reason = "the session it was held in is gone".to_owned();
                     if let Err(refused) = work.run(id, Command::Revoke { by, reason }) {
@@ -187,8 +203,11 @@ impl App {
         for door in doors {
             door.end("the gateway is stopping".to_owned());
         }
+        for stop in self.node.runs.lock().values() {
+            stop.send_replace(true);
+        }
         for _ in 0..100 {
-            if self.node.doors.lock().is_empty() {
+            if self.node.doors.lock().is_empty() && self.node.runs.lock().is_empty() {
                 break;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -223,6 +242,7 @@ impl App {
         }
         let (guard, mut work) = self.begin().await;
         self.perform(&mut work, &Actor::Gateway { cause: "operator".to_owned() }, &Change::ApplyPolicy { hash }).await?;
+        self.follow_up(&mut work).await?;
         self.commit(guard, work).await
     }
 
@@ -231,6 +251,10 @@ impl App {
     /// # Errors
     /// `ADMIN-003` once there is anybody: from then on administrators ask for changes.
     pub async fn operator_people(&self, people: Vec<Person>) -> Result<Vec<Option<crate::OneTime>>, Problem> {
+        for password in people.iter().filter_map(|person| person.password.as_ref()) {
+            // Before anybody is made: this can't be repeated once there is somebody.
+            crate::identity::check_strength(password)?;
+        }
         let (guard, mut work) = self.begin().await;
         if work.world.directory.iter().next().is_some() {
             return Err(
@@ -266,7 +290,7 @@ impl App {
 async fn read_world(ports: &Ports) -> Result<World, Problem> {
     let empty = crate::admin::parse_bundle(&BundleFiles { files: BTreeMap::new() })?;
     let mut world = World::new(empty);
-    let mut streams = vec![StreamId::Directory, StreamId::SignIns, StreamId::Policy, StreamId::Node];
+    let mut streams = vec![StreamId::Directory, StreamId::Policy, StreamId::Node];
     let mut query = AccessQuery { open: Some(true), limit: 1000, ..AccessQuery::default() };
     loop {
         let rows = ports.store.access_requests(query.clone()).await?;
@@ -295,6 +319,8 @@ async fn read_world(ports: &Ports) -> Result<World, Problem> {
             }
         }
     }
+    // As long as everybody's history, and nothing in it matters but its length.
+    world.skip(StreamId::SignIns, ports.store.version(StreamId::SignIns).await?);
     Ok(world)
 }
 

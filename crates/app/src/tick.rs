@@ -24,7 +24,7 @@ impl App {
     /// # Errors
     /// `STORE-001`: then nothing was done and the next tick tries again.
     pub async fn tick(&self) -> Result<(), Problem> {
-        loop {
+        while self.world().access.values().any(|a| is_due(a, self.now())) {
             let (guard, mut work) = self.begin().await;
             let due: Vec<_> = work
                 .world
@@ -34,10 +34,6 @@ impl App {
                 .take(AT_ONCE)
                 .map(|a| a.envelope.access_request.clone())
                 .collect();
-            if due.is_empty() {
-                break;
-            }
-            let more = due.len() == AT_ONCE;
             for id in due {
                 let Some(access) = work.access(&id).cloned() else { continue };
                 let command = if matches!(access.state, AccessState::Scheduled { .. }) {
@@ -46,12 +42,14 @@ impl App {
                 } else {
                     Command::Tick
                 };
-                self.run(&mut work, &id, command)?;
+                if let Err(refused) = work.run(&id, command) {
+                    tracing::warn!(%id, %refused, "not ended by the tick");
+                }
             }
-            self.commit(guard, work).await?;
-            if !more {
+            if work.is_empty() {
                 break;
             }
+            self.commit(guard, work).await?;
         }
         self.retire_ended().await;
         Ok(())
@@ -59,10 +57,14 @@ impl App {
 
     /// Ends grants that are over and under which no session is left.
     pub(crate) async fn retire_ended(&self) {
-        let world = self.world();
+        while self.retire_some().await {}
+    }
+
+    /// True if there may be more to retire.
+    async fn retire_some(&self) -> bool {
         let over = |a: &safeconduct_lifecycle::Access| a.state.is_final() && a.state.was_granted() && !a.ended;
-        if !world.access.values().any(|a| over(a)) {
-            return;
+        if !self.world().access.values().any(|a| over(a)) {
+            return false;
         }
         let (guard, mut work) = self.begin().await;
         let live: Vec<_> = self.node.doors.lock().values().map(|d| (d.principal.clone(), d.resource.name.clone())).collect();
@@ -76,8 +78,10 @@ impl App {
                 let holder = (a.envelope.requester.clone(), a.envelope.resource.clone());
                 !live.contains(&holder) || !work.world.live_grants(&holder.0, &holder.1, work.now).is_empty() || a.envelope.scope.is_exact()
             })
+            .take(AT_ONCE)
             .map(|a| a.envelope.access_request.clone())
             .collect();
+        let more = done.len() == AT_ONCE;
         for id in done {
             if let Err(refused) = work.run(&id, Command::End) {
                 tracing::warn!(%id, %refused, "not ended");
@@ -85,14 +89,17 @@ impl App {
         }
         if let Err(problem) = self.commit(guard, work).await {
             tracing::warn!(%problem, "ended grants are recorded later");
+            return false;
         }
+        more
     }
 
     /// Ticks, raises the high-water mark and publishes checkpoints until told to stop.
     pub async fn tick_forever(self, mut stop: watch::Receiver<bool>) {
         let mut raised = self.node.ports.clock.boot();
         while !*stop.borrow() {
-            if let Err(problem) = self.tick().await {
+            let ticked = self.tick().await;
+            if let Err(problem) = &ticked {
                 tracing::error!(%problem, "tick");
             }
             if let Err(problem) = self.publish_checkpoint().await {
@@ -105,7 +112,9 @@ impl App {
                     tracing::error!(%error, "high-water mark");
                 }
             }
-            let wait = next_deadline(&self.world()).map_or(LONGEST, |at| at.left(self.now()).min(LONGEST));
+            // What is due and can't be stored is tried again in a while, not at once.
+            let due = next_deadline(&self.world()).filter(|_| ticked.is_ok());
+            let wait = due.map_or(LONGEST, |at| at.left(self.now()).min(LONGEST));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.node.deadline_changed.notified() => {}

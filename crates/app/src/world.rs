@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use safeconduct_lifecycle::{
-    Access, AccessEvent, AccessState, Directory, Event, NodeEvent, PolicyEvent, Refused, Session, StreamId, decide, evolve, evolve_session,
+    Access, AccessEvent, AccessState, Directory, DirectoryEvent, Event, NodeEvent, PolicyEvent, Refused, Session, StreamId, decide, evolve,
+    evolve_session,
 };
 use safeconduct_model::{AccessRequestId, PrincipalName, Resource, ResourceName, SessionId, Timestamp};
 use safeconduct_policy::Bundle;
@@ -17,8 +18,12 @@ pub(crate) struct World {
     pub bundle: Arc<Bundle>,
     pub access: BTreeMap<AccessRequestId, Arc<Access>>,
     pub sessions: BTreeMap<SessionId, Arc<Session>>,
+    /// Counts units of work: two worlds with one number are the same.
+    pub generation: u64,
     /// Why no grant is live, if none is.
     pub frozen: Option<String>,
+    /// When principals last lost every secret.
+    secrets_void_before: BTreeMap<PrincipalName, Timestamp>,
     /// Events per stream, for streams that never end.
     versions: BTreeMap<StreamId, u64>,
 }
@@ -30,7 +35,9 @@ impl World {
             bundle,
             access: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            generation: 0,
             frozen: None,
+            secrets_void_before: BTreeMap::new(),
             versions: BTreeMap::new(),
         }
     }
@@ -60,6 +67,16 @@ impl World {
         }
     }
 
+    /// Counts events of a stream that are not read.
+    pub fn skip(&mut self, stream: StreamId, events: u64) {
+        self.versions.insert(stream, events);
+    }
+
+    /// Since when secrets of this principal count: those made before a reset or a disabling are void.
+    pub fn secrets_void_before(&self, name: &PrincipalName) -> Option<Timestamp> {
+        self.secrets_void_before.get(name).copied()
+    }
+
     /// Applies one event. Cannot fail.
     pub fn apply(&mut self, stream: &StreamId, event: &Event) {
         match (stream, event) {
@@ -78,7 +95,12 @@ impl World {
             (_, event) => {
                 *self.versions.entry(stream.clone()).or_default() += 1;
                 match event {
-                    Event::Directory(event) => Arc::make_mut(&mut self.directory).evolve(event),
+                    Event::Directory(event) => {
+                        if let DirectoryEvent::SecretReset { name, at, .. } | DirectoryEvent::PrincipalDisabled { name, at, .. } = event {
+                            self.secrets_void_before.insert(name.clone(), *at);
+                        }
+                        Arc::make_mut(&mut self.directory).evolve(event);
+                    }
                     Event::Node(NodeEvent::ClockBehind { seconds, .. }) => {
                         self.frozen = Some(format!("the clock is {seconds} s behind the latest recorded time"));
                     }
