@@ -1,4 +1,5 @@
 //! Calls as clients make them: deciding, repeating, guessing, looking where one may not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on stops")]
 
 mod support;
 

@@ -1,6 +1,9 @@
 //! What people and scripts get to see: data to standard output, all else to standard error, nothing a terminal would obey.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use safeconduct_model::{
@@ -10,6 +13,9 @@ use safeconduct_model::{
 use serde::Serialize;
 
 use crate::failure::Failure;
+
+/// True once something was printed for machines: they get one document, or lines of them.
+static SAID: AtomicBool = AtomicBool::new(false);
 
 /// How to print.
 #[derive(Clone, Copy, Debug)]
@@ -54,12 +60,14 @@ impl Output {
 
     /// A value for machines.
     pub fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
+        SAID.store(true, Ordering::Relaxed);
         let text = serde_json::to_string_pretty(value).map_err(|error| Failure::nonsense(error.to_string()))?;
         write_out(format!("{}\n", escape_json(&text)).as_bytes())
     }
 
     /// One value for machines on a line of its own.
     pub fn json_line(&self, value: &impl Serialize) -> Result<(), Failure> {
+        SAID.store(true, Ordering::Relaxed);
         let text = serde_json::to_string(value).map_err(|error| Failure::nonsense(error.to_string()))?;
         write_out(format!("{}\n", escape_json(&text)).as_bytes())
     }
@@ -75,9 +83,9 @@ impl Output {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
-    /// A failure: for machines on standard output too, so that `--json` always gives JSON.
+    /// A failure: for machines on standard output too, unless they were told already what there is to tell.
     pub fn failure(&self, failure: &Failure) {
-        if self.json {
+        if self.json && !SAID.load(Ordering::Relaxed) {
             let _ = self.json(&crate::failure::to_json(failure));
         }
         let text = failure.to_string();

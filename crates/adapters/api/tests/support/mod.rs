@@ -1,5 +1,11 @@
 //! A gateway in memory with the demonstration's policy and people, and a client that calls its router directly.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "each test uses a part of it; a test that can't go on stops")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test uses a part of it; a test that can't go on stops"
+)]
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 

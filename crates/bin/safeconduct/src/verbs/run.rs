@@ -43,9 +43,9 @@ pub async fn run(context: &Context, args: cli::Run) -> Result<(), Failure> {
     match outcome {
         dto::Outcome::Executed { .. } => Ok(()),
         dto::Outcome::Failed { sqlstate, message } => {
-            Err(Failure::new("RUN-004", Exit::Error, format!("the database refused it: {message}")).why(format!("SQLSTATE {sqlstate}")))
+            Err(Failure::new("RUN-007", Exit::Error, format!("the database refused it: {message}")).why(format!("SQLSTATE {sqlstate}")))
         }
-        dto::Outcome::RefusedNotRun { why } => Err(Failure::new("RUN-005", Exit::Denied, "it was not run").why(why)),
+        dto::Outcome::RefusedNotRun { why } => Err(Failure::new("RUN-008", Exit::Denied, "it was not run").why(why)),
         dto::Outcome::Unknown { why } => Err(Failure::new("RUN-006", Exit::Error, "whether it ran is not known")
             .why(why)
             .next("look at the data before you ask again; nothing runs twice by itself")),
