@@ -42,6 +42,10 @@ impl FaultyStore {
         self.full.store(full, Ordering::SeqCst);
     }
 
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::SeqCst)
+    }
+
     /// Full after this many appends.
     pub fn full_after(&self, appends: u64) {
         self.left.store(appends, Ordering::SeqCst);

@@ -1,0 +1,119 @@
+//! Signing in: one answer for every mistake, codes work once, and what was taken away stays away.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::*;
+use safeconduct_app::{App, OneTime, Problem, SignedIn};
+use safeconduct_model::Change;
+use safeconduct_testkit::parsed;
+use zeroize::Zeroizing;
+
+const PASSWORD: &str = "correct horse battery";
+
+fn secret(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(text.to_owned())
+}
+
+async fn sign_in(app: &App, name: &str, password: &str) -> Result<SignedIn, Problem> {
+    app.sign_in(name, secret(password), "127.0.0.1").await
+}
+
+async fn code_for(house: &House, name: &str) -> Zeroizing<String> {
+    let id = house.changed(Change::ResetSecret { name: parsed(name) }).await;
+    match house.app.one_time(&house.caller("ann"), &id).await.unwrap() {
+        OneTime::Code { code, .. } => code,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_name_and_a_wrong_password_get_one_answer() {
+    let house = House::new().await;
+    house.app.choose_password("alice", code_for(&house, "alice").await, secret(PASSWORD)).await.unwrap();
+    let signed_in = sign_in(&house.app, "alice", PASSWORD).await.unwrap();
+    assert_eq!(house.app.authenticate(&signed_in.token, "127.0.0.1").await.unwrap().name.as_str(), "alice");
+    house.app.choose_password("erin", code_for(&house, "erin").await, secret(PASSWORD)).await.unwrap();
+    house.changed(Change::Disable { name: parsed("erin") }).await;
+    let answer = sign_in(&house.app, "alice", "wrong password").await.unwrap_err();
+    for (name, password) in
+        [("nobody", PASSWORD), ("", ""), ("bob", PASSWORD), ("erin", PASSWORD), ("deployer", PASSWORD), ("ALICE", PASSWORD)]
+    {
+        assert_eq!(sign_in(&house.app, name, password).await.unwrap_err(), answer, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_code_works_once_for_its_person_and_not_after_another_was_made() {
+    let house = House::new().await;
+    let old = code_for(&house, "alice").await;
+    let code = code_for(&house, "alice").await;
+    let app = &house.app;
+    assert!(app.choose_password("alice", old, secret(PASSWORD)).await.is_err());
+    assert!(app.choose_password("bob", code.clone(), secret(PASSWORD)).await.is_err());
+    assert_eq!(app.choose_password("alice", code.clone(), secret("short")).await.unwrap_err().code, "SIGN-004");
+    let (one, two) = tokio::join!(
+        app.choose_password("alice", code.clone(), secret(PASSWORD)),
+        app.choose_password("alice", code.clone(), secret("another long one")),
+    );
+    assert_ne!(one.is_ok(), two.is_ok());
+    assert!(app.choose_password("alice", code, secret(PASSWORD)).await.is_err());
+    let late = code_for(&house, "bob").await;
+    house.advance(24 * 3600).await;
+    assert!(app.choose_password("bob", late, secret(PASSWORD)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_sign_in_ends_by_time_sign_out_revocation_and_disabling() {
+    let house = House::new().await;
+    house.app.choose_password("alice", code_for(&house, "alice").await, secret(PASSWORD)).await.unwrap();
+    let app = &house.app;
+    let by_time = sign_in(app, "alice", PASSWORD).await.unwrap();
+    house.advance(8 * 3600).await;
+    assert_eq!(app.authenticate(&by_time.token, "").await.unwrap_err().code, "SIGN-002");
+    let out = sign_in(app, "alice", PASSWORD).await.unwrap();
+    app.sign_out(&out.caller).await.unwrap();
+    assert!(app.authenticate(&out.token, "").await.is_err());
+    let revoked = sign_in(app, "alice", PASSWORD).await.unwrap();
+    let id = &revoked.caller.sign_in;
+    assert!(app.revoke_token(&house.caller("bob"), &parsed("alice"), id).await.is_err());
+    assert_eq!(app.tokens(&house.caller("ann"), &parsed("alice")).await.unwrap().len(), 1);
+    app.revoke_token(&house.caller("ann"), &parsed("alice"), id).await.unwrap();
+    assert!(app.authenticate(&revoked.token, "").await.is_err());
+    let disabled = sign_in(app, "alice", PASSWORD).await.unwrap();
+    house.changed(Change::Disable { name: parsed("alice") }).await;
+    assert!(app.authenticate(&disabled.token, "").await.is_err());
+    house.changed(Change::Enable { name: parsed("alice") }).await;
+    assert!(app.authenticate(&disabled.token, "").await.is_err(), "what was taken away does not come back");
+    assert!(sign_in(app, "alice", PASSWORD).await.is_err());
+    for nonsense in ["", "sc_", "sc_AAAA", &disabled.token[..10]] {
+        assert!(app.authenticate(nonsense, "").await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_reset_counts_even_if_the_store_kept_the_old_secrets() {
+    let house = House::new().await;
+    house.app.choose_password("alice", code_for(&house, "alice").await, secret(PASSWORD)).await.unwrap();
+    let token = sign_in(&house.app, "alice", PASSWORD).await.unwrap().token;
+    house.clock.advance(std::time::Duration::from_secs(1));
+    let view = house.change("ann", Change::ResetSecret { name: parsed("alice") }).await.unwrap();
+    house.store.set_values_broken(true);
+    house.approve("abe", &view).await.unwrap();
+    house.store.set_values_broken(false);
+    assert!(sign_in(&house.app, "alice", PASSWORD).await.is_err());
+    let house = house.crash().await;
+    assert!(house.app.authenticate(&token, "").await.is_err());
+    assert!(sign_in(&house.app, "alice", PASSWORD).await.is_err());
+}
+
+#[tokio::test]
+async fn f48_a_sign_in_that_cannot_be_recorded_is_none() {
+    let house = House::new().await;
+    house.app.choose_password("alice", code_for(&house, "alice").await, secret(PASSWORD)).await.unwrap();
+    house.store.set_full(true);
+    assert_eq!(sign_in(&house.app, "alice", PASSWORD).await.unwrap_err().code, "STORE-001");
+    assert_eq!(sign_in(&house.app, "alice", "wrong password").await.unwrap_err().code, "STORE-001");
+    house.store.set_full(false);
+    assert!(house.app.tokens(&house.caller("ann"), &parsed("alice")).await.unwrap().is_empty());
+}
