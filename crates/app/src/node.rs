@@ -63,6 +63,9 @@ pub struct DoorAddress {
     pub ca_pem: String,
 }
 
+/// Verifiers by holder and resource, each with its sign-in.
+pub(crate) type DoorSecrets = HashMap<(PrincipalName, ResourceName), Vec<(SignInId, String)>>;
+
 /// The right to change something: there is one.
 pub(crate) type Writing = OwnedMutexGuard<()>;
 
@@ -87,7 +90,7 @@ pub(crate) struct Node {
     pub runs: Mutex<HashMap<AccessRequestId, watch::Sender<bool>>>,
     pub executor: OnceLock<Arc<dyn Executor>>,
     pub sign_ins: SignIns,
-    pub door_secrets: Mutex<HashMap<(PrincipalName, ResourceName), Vec<(SignInId, String)>>>,
+    pub door_secrets: Mutex<DoorSecrets>,
     pub door_salt_key: [u8; 32],
     /// By bundle: a reader with an older world never leaves its classes to a newer one.
     pub function_classes: Mutex<HashMap<(Digest, ResourceName), Arc<FunctionClasses>>>,

@@ -172,7 +172,7 @@ pub trait Store: Send + Sync + 'static {
     fn value(&self, kind: &str, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>>;
 
     /// All values of a kind.
-    fn values(&self, kind: &str) -> BoxFuture<'_, Result<Vec<(String, Vec<u8>)>, StoreError>>;
+    fn values(&self, kind: &str) -> BoxFuture<'_, Result<Values, StoreError>>;
 
     /// Writes (`Some`) or removes (`None`) values in one transaction.
     fn put_values(&self, changes: Vec<ValueChange>) -> BoxFuture<'_, Result<(), StoreError>>;
@@ -201,6 +201,9 @@ pub trait Store: Send + Sync + 'static {
     /// Consistency proof between two tree sizes.
     fn consistency_proof(&self, old: u64, new: u64) -> BoxFuture<'_, Result<Option<Vec<[u8; 32]>>, StoreError>>;
 }
+
+/// Small mutable values by key.
+pub type Values = Vec<(String, Vec<u8>)>;
 
 /// One change to a small mutable value.
 #[derive(Clone, Debug)]

@@ -406,7 +406,6 @@ impl App {
     }
 
     /// Begins work on an access request the caller may see.
-    #[expect(clippy::type_complexity, reason = "the parts every review begins with")]
     async fn review(&self, caller: &Caller, id: &AccessRequestId) -> Result<(Writing, Work, Access, SharedFacts), Problem> {
         let (guard, mut work) = self.begin().await;
         self.recall(&mut work, id).await?;

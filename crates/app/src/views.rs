@@ -338,13 +338,15 @@ impl App {
     /// How the gateway is.
     pub async fn status(&self) -> Status {
         let (world, now) = (self.world(), self.now());
+        // Before anything is waited for: whoever holds this lock meanwhile would block every commit.
+        let live_sessions = self.node.doors.lock().len();
         Status {
             gateway: self.node.settings.gateway.clone(),
             standing_privilege: standing_privilege(&world, self.node.settings.bundle_watched),
             frozen: world.frozen.clone(),
             policy: world.bundle.hash,
             live_grants: world.access.values().filter(|a| a.is_live(now)).count(),
-            live_sessions: self.node.doors.lock().len(),
+            live_sessions,
             pending: world.access.values().filter(|a| matches!(a.state, AccessState::Pending)).count(),
             ledger: self.node.ports.store.tree_head().await.ok(),
             checkpoint_size: self.node.checkpoint_size.load(std::sync::atomic::Ordering::Acquire),
