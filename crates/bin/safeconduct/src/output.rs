@@ -138,6 +138,9 @@ impl Output {
         for row in rows {
             table.add_row(row);
         }
+        if let Some(first) = table.column_mut(0) {
+            first.set_padding((0, 1));
+        }
         for line in table.to_string().lines() {
             self.safe_line(line.trim_end())?;
         }

@@ -24,10 +24,9 @@ pub async fn until_decided(client: &Client, output: Output, asked: AccessRequest
     }
     let timeout: Ttl = timeout.parse().map_err(|error| Failure::usage(format!("`--timeout`: {error}")))?;
     let who = if asked.eligible.is_empty() { "somebody".to_owned() } else { asked.eligible.join(", ") };
-    output.note(format!(
-        "{} waits for approval by {who}; Ctrl-C leaves it waiting, `safeconduct show {} --wait` comes back",
-        asked.id, asked.id
-    ));
+    let runs = asked.exact && asked.envelope.pointer("/scope/action/kind").is_some_and(|kind| kind == "sql");
+    let back = if runs { format!("run --id {}", asked.id) } else { format!("show {} --wait", asked.id) };
+    output.note(format!("{} waits for approval by {who}; Ctrl-C leaves it waiting, `safeconduct {back}` comes back", asked.id));
     let spinner = Spinner::start(&format!("waiting for approval of {}", asked.id));
     let waited = tokio::time::timeout(timeout.duration(), poll(client, &asked.id)).await;
     drop(spinner);
@@ -45,7 +44,7 @@ async fn poll(client: &Client, id: &str) -> Result<AccessRequest, Failure> {
 
 /// Fails unless what was asked for was granted.
 pub fn granted(request: AccessRequest) -> Result<AccessRequest, Failure> {
-    let message = format!("{} is {}: {}", request.id, request.state, request.state_text);
+    let message = format!("{}: {}", request.id, request.state_text);
     let why = || request.decision.reasons.iter().map(|reason| reason.text.clone()).collect::<Vec<_>>().join("; ");
     match request.state.as_str() {
         "refused" => Err(Failure::new("CLI-011", Exit::Denied, message)

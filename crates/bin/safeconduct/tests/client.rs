@@ -156,7 +156,7 @@ async fn asking_looking_approving_and_ending() {
     let pass = std::fs::read_to_string(files["environment"]["PGPASSFILE"].as_str().unwrap()).unwrap();
     assert!(pass.starts_with("127.0.0.1:6432:orders-db"), "{pass}");
     std::fs::remove_dir_all(Path::new(files["directory"].as_str().unwrap())).unwrap();
-    assert!(gateway.run("alice", &["release", &grant]).await.ok().out.contains("released"));
+    assert!(gateway.run("alice", &["release", &grant]).await.ok().out.contains("given back"));
 
     let asked = gateway.run("alice", &["request", "orders-db", "-o", "write", "--reason", "again", "--json"]).await.ok().json();
     gateway.run("bob", &["deny", asked["id"].as_str().unwrap(), "--comment", "not today"]).await.ok();

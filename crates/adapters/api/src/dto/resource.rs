@@ -24,8 +24,8 @@ pub struct Resource {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ResourceOperation {
     pub operation: String,
-    /// True if it may be asked for only as one exact action.
-    pub exact_only: bool,
+    /// True for one exact action, false for a time.
+    pub exact: bool,
     /// `allow` or `need_approval`.
     pub outcome: String,
     /// Who must approve, in words.
@@ -77,9 +77,9 @@ impl From<&ResourceView> for Resource {
             operations: view
                 .operations
                 .iter()
-                .map(|(operation, exact_only, outcome, max)| ResourceOperation {
+                .map(|(operation, exact, outcome, max)| ResourceOperation {
                     operation: operation.to_string(),
-                    exact_only: *exact_only,
+                    exact: *exact,
                     outcome: match outcome {
                         model::Outcome::Allow => "allow",
                         model::Outcome::Deny => "deny",

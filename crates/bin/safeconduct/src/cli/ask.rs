@@ -43,19 +43,23 @@ pub struct Request {
 #[derive(Debug, Args)]
 pub struct Run {
     /// Where to run it
-    pub resource: String,
+    #[arg(required_unless_present = "id")]
+    pub resource: Option<String>,
+    /// Run what was asked for before: an approved access request that was not run yet
+    #[arg(long, value_name = "ID", conflicts_with_all = ["resource", "reason", "ticket", "database", "duration", "text"])]
+    pub id: Option<String>,
     /// Why; approvers see it as your words
-    #[arg(long, value_name = "TEXT")]
-    pub reason: String,
+    #[arg(long, value_name = "TEXT", required_unless_present = "id")]
+    pub reason: Option<String>,
     /// Ticket it belongs to
     #[arg(long, value_name = "TEXT")]
     pub ticket: Option<String>,
     /// Database, if not the resource's usual one
     #[arg(long, value_name = "NAME")]
     pub database: Option<String>,
-    /// How long the approval may be used
-    #[arg(long = "for", value_name = "TIME", default_value = "15m")]
-    pub duration: String,
+    /// How long the approval may be used, 15m if not given
+    #[arg(long = "for", value_name = "TIME")]
+    pub duration: Option<String>,
     /// Give up waiting for approval after this long
     #[arg(long, value_name = "TIME", default_value = "15m")]
     pub timeout: String,
@@ -63,7 +67,7 @@ pub struct Run {
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
     /// The SQL text, after `--`; `-` reads it from standard input
-    #[arg(last = true, required = true, value_name = "SQL")]
+    #[arg(last = true, required_unless_present = "id", value_name = "SQL")]
     pub text: Vec<String>,
 }
 

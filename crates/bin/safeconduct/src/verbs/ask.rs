@@ -24,27 +24,44 @@ pub async fn resources(context: &Context) -> Result<(), Failure> {
     }
     let mut rows = Vec::new();
     for resource in &resources {
-        for (place, operation) in resource.operations.iter().enumerate() {
+        for (place, (operation, how)) in operations(resource).into_iter().enumerate() {
             let takes = match operation.outcome.as_str() {
                 "allow" => "nobody's approval".to_owned(),
                 "need_approval" => operation.quorum.clone().unwrap_or_else(|| "approval".to_owned()),
                 other => other.to_owned(),
             };
-            let how = if operation.exact_only { "one exact action (`run`)" } else { "a time (`request`) or exact" };
             let first = |text: &str| if place == 0 { cell(text) } else { String::new() };
             rows.push(vec![
                 first(&resource.name),
                 first(&resource.kind),
                 cell(&operation.operation),
-                cell(takes),
                 how.to_owned(),
+                cell(takes),
                 cell(operation.max_duration.as_deref().unwrap_or("-")),
                 first(&resource.description),
             ]);
         }
     }
-    let headings = ["RESOURCE", "KIND", "OPERATION", "TAKES", "FOR", "AT MOST", "WHAT IT IS"];
+    let headings = ["RESOURCE", "KIND", "OPERATION", "BY", "TAKES", "AT MOST", "WHAT IT IS"];
     context.output.table(&headings, rows, "there is nothing you may ask for; an administrator changes that by policy")
+}
+
+/// Operations with the verbs that ask for them; one line where both verbs get the same answer.
+fn operations(resource: &dto::Resource) -> Vec<(&dto::ResourceOperation, &'static str)> {
+    let twin = |of: &dto::ResourceOperation, exact: bool| {
+        resource.operations.iter().any(|other| {
+            other.exact == exact
+                && (&other.operation, &other.outcome, &other.quorum, &other.max_duration)
+                    == (&of.operation, &of.outcome, &of.quorum, &of.max_duration)
+        })
+    };
+    let line = |operation: &&dto::ResourceOperation| !(operation.exact && twin(operation, false));
+    let how = |operation: &dto::ResourceOperation| match (operation.exact, twin(operation, true)) {
+        (true, _) => "run",
+        (false, true) => "request, run",
+        (false, false) => "request",
+    };
+    resource.operations.iter().filter(line).map(|operation| (operation, how(operation))).collect()
 }
 
 pub async fn request(context: &Context, args: cli::Request) -> Result<(), Failure> {

@@ -53,5 +53,5 @@ fn done(context: &Context, after: &dto::AccessRequest) -> Result<(), Failure> {
     }
     let missing = after.quorum_missing.filter(|missing| after.state == "pending" && *missing > 0);
     let missing = missing.map(|missing| format!(" ({missing} more must approve)")).unwrap_or_default();
-    context.output.line(format!("{} is {}: {}{missing}", after.id, after.state, after.state_text))
+    context.output.line(format!("{}: {}{missing}", after.id, show::stands(after)))
 }

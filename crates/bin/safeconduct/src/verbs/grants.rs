@@ -47,7 +47,7 @@ fn ended(context: &Context, grant: dto::AccessRequest) -> Result<(), Failure> {
     if context.output.json {
         return context.output.json(&grant);
     }
-    context.output.line(format!("{} is {}: {}", grant.grant, grant.state, grant.state_text))
+    context.output.line(format!("{}: {}", grant.grant, show::stands(&grant)))
 }
 
 pub async fn extend(context: &Context, args: cli::Extend) -> Result<(), Failure> {

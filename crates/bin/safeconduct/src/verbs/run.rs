@@ -13,6 +13,8 @@ use crate::{
     waiting,
 };
 
+/// How long an approval may be used when nothing is said.
+const USUAL: &str = "15m";
 /// Rows that are laid out together.
 const BATCH: usize = 500;
 /// A line of results is never longer.
@@ -21,17 +23,16 @@ const LONGEST_LINE: usize = 64 * 1024 * 1024;
 pub async fn run(context: &Context, args: cli::Run) -> Result<(), Failure> {
     let client = context.client()?;
     let format = if context.output.json { Format::Json } else { args.format };
-    let ask = dto::Ask {
-        resource: args.resource,
-        what: dto::What::Sql { database: args.database, text: statement(&args.text)? },
-        reason: args.reason,
-        ticket: args.ticket,
-        duration: args.duration,
-        starts_at: None,
-    };
-    let asked: dto::AccessRequest = client.post("/access-requests", &ask).await?;
+    let timeout = args.timeout.clone();
+    let asked = asked(&client, args).await?;
     show::checked_envelope(&asked)?;
-    let decided = waiting::until_decided(&client, context.output, asked, &args.timeout).await?;
+    let id = asked.id.clone();
+    let decided = waiting::until_decided(&client, context.output, asked, &timeout).await.map_err(|failure| match failure.exit {
+        Exit::Expired | Exit::Unreachable => {
+            failure.next(format!("`safeconduct run --id {id}` waits on and runs it; `safeconduct cancel {id}` takes it back"))
+        }
+        _ => failure,
+    })?;
     let ready = waiting::granted(decided)?;
     if ready.state == "settled" {
         return Err(
@@ -50,6 +51,22 @@ pub async fn run(context: &Context, args: cli::Run) -> Result<(), Failure> {
             .why(why)
             .next("look at the data before you ask again; nothing runs twice by itself")),
     }
+}
+
+/// What is to be run: asked for just here, or earlier.
+async fn asked(client: &Client, args: cli::Run) -> Result<dto::AccessRequest, Failure> {
+    if let Some(id) = &args.id {
+        return client.get(&format!("/access-requests/{}", super::access_request_id(id)?), &[]).await;
+    }
+    let ask = dto::Ask {
+        resource: args.resource.unwrap_or_default(),
+        what: dto::What::Sql { database: args.database, text: statement(&args.text)? },
+        reason: args.reason.unwrap_or_default(),
+        ticket: args.ticket,
+        duration: args.duration.unwrap_or_else(|| USUAL.to_owned()),
+        starts_at: None,
+    };
+    client.post("/access-requests", &ask).await
 }
 
 /// The SQL text: one argument, several joined by blanks, or standard input.

@@ -51,7 +51,7 @@ pub fn describe(output: Output, request: &dto::AccessRequest) -> Result<String, 
     };
     let shown = |text: &str| text::printable_lines(text);
     row("id", format!("{}  {}", output.paint(Tone::Strong, &request.id), output.state(&request.state)));
-    row("state", shown(&request.state_text));
+    row("state", shown(&stands(request)));
     row("who", format!("{} ({})", shown(&request.requester), kind(&envelope)));
     row("resource", format!("{} at {}", output.paint(Tone::Strong, &request.resource), shown(&envelope.gateway)));
     for (name, value) in what(&envelope) {
@@ -103,9 +103,6 @@ pub fn describe(output: Output, request: &dto::AccessRequest) -> Result<String, 
     }
     let reasons: Vec<String> = request.decision.reasons.iter().map(|reason| shown(&reason.text)).collect();
     row("policy", format!("{}\n{}", shown(&request.decision.outcome.replace('_', " ")), reasons.join("\n")).trim_end().to_owned());
-    if let Some(outcome) = &request.outcome {
-        row("outcome", outcome_text(outcome));
-    }
     row("digest", request.digest.clone());
     for line in &request.history {
         row(
@@ -206,17 +203,28 @@ pub fn what_line(request: &dto::AccessRequest) -> String {
     )
 }
 
+/// Where it stands, in words, with times as people say them.
+pub fn stands(request: &dto::AccessRequest) -> String {
+    match (request.state.as_str(), request.deadline.as_deref().map(when)) {
+        ("active", Some(deadline)) => format!("active, ends {deadline}"),
+        ("ready", Some(deadline)) => format!("approved, to be run before it lapses {deadline}"),
+        ("scheduled", Some(start)) => format!("approved, starts {start}"),
+        ("settled", _) => request.outcome.as_ref().map_or_else(|| request.state_text.clone(), outcome_text),
+        _ => request.state_text.clone(),
+    }
+}
+
 /// Where it stands and what can be done next.
 pub fn brief(output: Output, request: &dto::AccessRequest) -> Result<(), Failure> {
     let tail = match request.state.as_str() {
         "active" => format!(
-            ": {} on {} until {}",
+            ": {} on {}, ends {}",
             request.operations.join("+"),
             request.resource,
             request.deadline.as_deref().map(when).unwrap_or_default()
         ),
         "pending" => format!(": takes {}", request.quorum.as_deref().unwrap_or("approval")),
-        _ => format!(": {}", request.state_text),
+        _ => format!(": {}", stands(request)),
     };
     output.safe_line(format!("{}  {}{}", output.paint(Tone::Strong, &request.id), output.state(&request.state), text::printable(&tail)))?;
     match request.state.as_str() {
