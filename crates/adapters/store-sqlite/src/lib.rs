@@ -116,6 +116,10 @@ impl Store for SqliteStore {
         Box::pin(self.read(move |connection| queries::load(connection, &stream)))
     }
 
+    fn version(&self, stream: StreamId) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.read(move |connection| queries::version(connection, &stream)))
+    }
+
     fn events_from(&self, index: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Stored>, StoreError>> {
         Box::pin(self.read(move |connection| queries::events_from(connection, index, limit)))
     }

@@ -19,6 +19,13 @@ pub(crate) fn load(connection: &Connection, stream: &StreamId) -> Result<Vec<Sto
     }
 }
 
+pub(crate) fn version(connection: &Connection, stream: &StreamId) -> Result<u64, StoreError> {
+    let latest: Option<i64> = connection
+        .query_row("SELECT max(version) FROM entries WHERE stream = ?1", [stream.to_string()], |row| row.get(0))
+        .map_err(broken)?;
+    latest.map_or(Ok(0), |latest| count(latest, "the version of a stream"))
+}
+
 pub(crate) fn events_from(connection: &Connection, index: u64, limit: u32) -> Result<Vec<Stored>, StoreError> {
     let Ok(index) = i64::try_from(index) else { return Ok(Vec::new()) };
     events(connection, &format!("{EVENTS} WHERE e.idx >= ?1 ORDER BY e.idx LIMIT ?2"), params![index, limit])

@@ -101,6 +101,8 @@ async fn events_come_back_in_order(store: Arc<dyn Store>) {
     assert_eq!(events[0].event, Some(opened().into()));
     assert_eq!(events[2].event, Some(refused("two").into()));
     assert_eq!(store.load(StreamId::Directory).await.unwrap().len(), 2);
+    assert_eq!(store.version(StreamId::Directory).await.unwrap(), 2);
+    assert_eq!(store.version(StreamId::SignIns).await.unwrap(), 0);
     assert!(store.load(StreamId::Session(session(2))).await.unwrap().is_empty());
 
     let indexes = |events: Vec<Stored>| events.iter().map(|stored| stored.index).collect::<Vec<_>>();
