@@ -19,8 +19,6 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<Json<dto::He
 
 /// How the gateway stands, standing privilege included.
 #[utoipa::path(get, path = "/api/v1/status", tag = "node", responses((status = 200, body = dto::Status), (status = 401, body = dto::Problem, content_type = "application/problem+json")))]
-pub(crate) async fn status(State(state): State<ApiState>, Signed(_caller): Signed) -> Result<Json<dto::Status>, Failure> {
-    let runtime = tokio::runtime::Handle::current();
-    let status = tokio::task::spawn_blocking(move || runtime.block_on(state.app.status())).await;
-    Ok(Json(status.map_err(|_| Failure::internal())?.into()))
+pub(crate) async fn status(State(state): State<ApiState>, Signed(_caller): Signed) -> Json<dto::Status> {
+    Json(state.app.status().await.into())
 }
