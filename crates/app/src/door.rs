@@ -9,7 +9,7 @@ use std::{
 use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use parking_lot::Mutex;
-use safeconduct_lifecycle::{Access, Command, ExactOutcome, SessionEvent, StreamId, Withdrawal};
+use safeconduct_lifecycle::{Access, AccessState, Command, ExactOutcome, SessionEvent, StreamId, Withdrawal};
 use safeconduct_model::{
     AccessRequestId, Action, Asked, GrantId, Origin, Outcome, Permit, PrincipalName, Resource, ResourceName, Scope, SessionId, SignInId,
     SqlAction, Timestamp, Ttl,
@@ -598,6 +598,13 @@ impl App {
         let held: Vec<AccessRequestId> = std::mem::take(&mut *door.holds.lock()).into_iter().collect();
         for id in held {
             self.withdraw_hold(&id, Withdrawal::SessionEnded).await;
+        }
+        let claimed: Vec<GrantId> = door.claimed.lock().iter().cloned().collect();
+        for id in claimed.iter().map(GrantId::access_request) {
+            if self.world().access.get(&id).is_some_and(|a| matches!(a.state, AccessState::Claimed { .. })) {
+                // Nobody else will ever say how it ended.
+                self.settle(&id, ExactOutcome::Unknown { why: "the session ended before the answer".to_owned() }).await;
+            }
         }
         let mut state = door.journal.lock().await;
         let statements = state.statements;

@@ -39,7 +39,13 @@ impl FactsService {
                 loop {
                     let Ok((text, functions, answer)) = queue.lock().recv() else { return };
                     // Nobody waiting any more is no error.
-                    let _ = answer.send(safeconduct_sql::facts(&text, &functions));
+                    let parsed = std::panic::catch_unwind(|| safeconduct_sql::facts(&text, &functions));
+                    if let Ok(facts) = parsed {
+                        let _ = answer.send(facts);
+                    } else {
+                        // Dropping the answer says `unknown`; the thread goes on for others.
+                        tracing::error!("the parser failed on a text");
+                    }
                 }
             })?;
         }

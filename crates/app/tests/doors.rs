@@ -115,6 +115,20 @@ async fn f03_a_held_statement_that_runs_is_cut_when_it_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_claimed_statement_whose_session_is_lost_has_an_unknown_outcome() {
+    let house = House::new().await;
+    house.grant("alice", READ, 600).await;
+    let session = house.open("alice").await;
+    let hold = session.place_hold(sql(UPDATE), false).await.unwrap();
+    approve(&house, &hold.request).await;
+    let _ = session.claim(&hold.request).await.unwrap();
+    drop(session);
+    settle_down().await;
+    let state = house.state(&hold.request).await;
+    assert!(matches!(state, AccessState::Settled { outcome: ExactOutcome::Unknown { .. }, .. }), "{state:?}");
+}
+
+#[tokio::test]
 async fn a_dropped_session_is_closed_and_its_holds_are_withdrawn() {
     let house = House::new().await;
     house.grant("alice", READ, 600).await;
