@@ -4,6 +4,7 @@
 //! digests are texts in their one spelling. Unknown fields in what comes in are refused.
 
 mod access;
+mod access_from;
 mod administration;
 mod identity;
 mod ledger;
