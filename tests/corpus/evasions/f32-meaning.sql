@@ -67,8 +67,26 @@ SET transform_null_equals = on
 -- connect+unknown: functions are not checked
 SET check_function_bodies = off
 
--- connect+unknown: the gateway owns it
+-- connect: the gateway puts its own name in front
 SET application_name = 'not me'
+
+-- read+unknown: the same where it can't
+SELECT set_config('application_name', 'not me', false)
+
+-- connect+read: no more than SET
+SELECT current_setting('jit') AS cur, set_config('jit', 'off', false) AS new
+
+-- connect+read: the same with a parameter
+SELECT set_config('jit', $1, false)
+
+-- read+unknown: SET says it where the gate can follow
+SELECT set_config('datestyle', 'German', false)
+
+-- read+unknown: a value that is not written out
+SELECT set_config('jit', current_setting('x'), false)
+
+-- read+unknown: a name that is not written out
+SELECT set_config('ji' || 't', 'off', false)
 
 -- connect+unknown: a plan may hide or show errors
 SET enable_seqscan = off

@@ -12,7 +12,9 @@ use crate::{
 };
 
 /// Settings that change how answers look, how values in text are read, or how long things may take; see also [`SETTINGS_TO_BIND`].
-const HARMLESS: [&str; 22] = [
+const HARMLESS: [&str; 24] = [
+    // Who a session says it is. The gateway keeps its own name in front.
+    "application_name",
     "bytea_output",
     "client_min_messages",
     "datestyle",
@@ -22,6 +24,7 @@ const HARMLESS: [&str; 22] = [
     "idle_in_transaction_session_timeout",
     "idle_session_timeout",
     "intervalstyle",
+    "jit",
     "lc_monetary",
     "lc_numeric",
     "lc_time",
@@ -45,7 +48,6 @@ pub const SETTINGS_TO_BIND: [&str; 7] = ["datestyle", "intervalstyle", "lc_monet
 fn reason(name: &str) -> &'static str {
     match name {
         "search_path" => "it decides what names mean",
-        "application_name" => "the gateway owns it: it carries the session's id",
         "standard_conforming_strings" | "backslash_quote" | "escape_string_warning" => "it decides where a text's strings end",
         "client_encoding" => "texts are understood as UTF-8",
         "row_security" => "it decides who sees which rows",
@@ -53,6 +55,28 @@ fn reason(name: &str) -> &'static str {
         "transform_null_equals" => "it changes what `= NULL` means",
         _ => "it is not known to be harmless",
     }
+}
+
+/// True for `set_config('NAME', VALUE, …)` that is no more than a harmless SET: drivers switch `jit` like that.
+///
+/// The name must be written out, the value too or a parameter. Settings under which texts say something else are left to SET, which the
+/// gate follows.
+pub(crate) fn is_harmless_call(parts: &[&str], arguments: &[Tree]) -> bool {
+    let named = matches!(parts, ["set_config"] | ["pg_catalog", "set_config"]) && arguments.len() == 3;
+    let name = arguments.first().and_then(written).map(|name| name.to_ascii_lowercase());
+    let harmless = name.is_some_and(|name| {
+        let name = name.as_str();
+        HARMLESS.contains(&name) && !SETTINGS_TO_BIND.contains(&name) && name != "application_name"
+    });
+    let value = |value: &Tree| written(value).is_some() || value.as_node().is_some_and(|node| node.kind == "ParamRef");
+    named && harmless && arguments.get(1).is_some_and(value)
+}
+
+/// The text of a plain string literal.
+fn written(value: &Tree) -> Option<String> {
+    let node = value.as_node().filter(|node| node.kind == "AConst" && !node.flag("isnull"))?;
+    let literal = node.field("val").as_node().filter(|literal| literal.kind == "String")?;
+    Some(literal.text("sval").to_owned())
 }
 
 /// Looks at one SET or RESET, adds what it needs and says what the gate must track.

@@ -14,6 +14,7 @@ use crate::{
     functions::{self, FunctionClasses},
     kinds::{self, Part},
     names::{dotted, is_temporary_schema},
+    settings,
     tree::{Node, Tree},
 };
 
@@ -119,6 +120,10 @@ impl<'a> Walk<'a> {
         }
         match node.kind {
             "RangeVar" => self.relation(node, place),
+            "FuncCall" if settings::is_harmless_call(&node.name_parts("funcname"), node.list("args")) => {
+                self.need(Operation::Connect, None);
+                self.functions.insert(dotted(&node.name_parts("funcname")));
+            }
             "FuncCall" => self.call(&node.name_parts("funcname"), node.list("args").len()),
             "JsonFuncExpr" => self.json_call(node),
             "AExpr" => self.operator(&node.name_parts("name")),

@@ -224,7 +224,7 @@ impl Gate {
             return Step::Wait;
         }
         let (prepares, declares) = makes(&facts);
-        if let Some(report) = self.no_room(prepares, declares, text.len()) {
+        if let Some(report) = self.no_room(prepares, declares, text.len()).or_else(|| renames_among_others(&facts)) {
             return self.refuse(Refusal::bare(report, true), out);
         }
         let ask = self.ask(Arc::clone(&text), Arc::clone(&facts), &referred, Vec::new(), false);
@@ -264,7 +264,7 @@ impl Gate {
             ends_transaction,
         })));
         self.segment_ran = false;
-        Step::Forward
+        self.renamed(&facts).map_or(Step::Forward, |text| Step::Replace(messages::query(&text)))
     }
 
     fn parse(&mut self, name: &[u8], text: &[u8], type_oids: Vec<u32>, judge: &mut dyn Judge, out: &mut Vec<Output>) -> Step {
@@ -289,10 +289,26 @@ impl Gate {
             return self.refuse(Refusal::bare(report, false), out);
         }
         self.order += 1;
+        let renamed = self.renamed(&facts);
         let prepared = Arc::new(Prepared::new(text, facts, type_oids));
         self.prepared.sent(name, Some((Arc::clone(&prepared), self.order)));
         self.push(Expect::Parse { name: name.into(), prepared, order: self.order });
-        Step::Forward
+        match (renamed, std::str::from_utf8(name)) {
+            (Some(text), Ok(name)) => Step::Replace(messages::parse(name, &text)),
+            _ => Step::Forward,
+        }
+    }
+
+    /// `SET application_name` with the session's own name in front, by which the server's people find it.
+    fn renamed(&self, facts: &Facts) -> Option<String> {
+        let [StatementFacts { kind: StatementKind::Set { name, value, local }, .. }] = facts.statements.as_slice() else { return None };
+        if name != "application_name" {
+            return None;
+        }
+        let local = if *local { "LOCAL " } else { "" };
+        let wanted: String = value.iter().flat_map(|value| value.chars()).filter(|c| c.is_ascii_graphic() || *c == ' ').take(40).collect();
+        let gap = if wanted.is_empty() { "" } else { " " };
+        Some(format!("SET {local}application_name = 'safeconduct {}{gap}{}'", self.config.session, wanted.replace('\'', "''")))
     }
 
     fn bind(&mut self, bind: &Bind<'_>, given: Option<Resolution>, judge: &mut dyn Judge, out: &mut Vec<Output>) -> Step {
@@ -606,6 +622,13 @@ impl Refusal {
 fn unfit_name(name: &[u8]) -> Option<Report> {
     let unfit = name.len() > MAX_NAME_BYTES || std::str::from_utf8(name).is_err();
     unfit.then(|| Report::new("42602", "names of statements and portals are at most 63 bytes of UTF-8"))
+}
+
+/// A name set among other statements can't be put behind the session's own.
+fn renames_among_others(facts: &Facts) -> Option<Report> {
+    let renames = |statement: &StatementFacts| matches!(&statement.kind, StatementKind::Set { name, .. } if name == "application_name");
+    let found = facts.statements.len() > 1 && facts.statements.iter().any(renames);
+    found.then(|| Report::new("42501", "application_name can only be set in a statement of its own"))
 }
 
 fn not_utf8() -> Report {
