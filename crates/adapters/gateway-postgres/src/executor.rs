@@ -57,8 +57,7 @@ impl PostgresExecutor {
             Err(_) => return not_run("the action can't be put into messages".into()),
         };
         let application_name = format!("safeconduct {} {principal}", permit.session());
-        let login =
-            Login { resource: &resource, database: &action.database, application_name: &application_name, settings: &settings };
+        let login = Login { resource: &resource, database: &action.database, application_name: &application_name, settings: &settings };
         let upstream = tokio::select! {
             connected = upstream::connect(&login, &self.secrets, self.limits.upstream_connect) => connected,
             () = raised(&mut stop) => return not_run("stopped before it was sent".into()),

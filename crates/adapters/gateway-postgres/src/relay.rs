@@ -69,7 +69,7 @@ impl Relay {
     }
 
     /// Says something that precedes every answer of the gate.
-    pub(crate) fn to_client(&mut self, bytes: &[u8]) {
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.client_out.push(bytes);
     }
 
@@ -287,8 +287,11 @@ impl Relay {
 
     /// What cancels the server's work, if the session does not end by itself.
     pub(crate) fn cancel_at_end(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        if !self.closed.as_ref().is_some_and(|closed| closed.cancel) {
+            return None;
+        }
         let (target, limit) = (self.upstream.clone(), self.shared.config.limits.cancel);
-        self.closed.as_ref().is_some_and(|closed| closed.cancel).then(|| async move { target.send(limit).await })
+        Some(async move { target.send(limit).await })
     }
 
     /// Waits for what is being stored; says why the session ended.

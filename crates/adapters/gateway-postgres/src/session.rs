@@ -101,9 +101,9 @@ pub(crate) async fn run(
     let mut relay = Relay::new(Arc::clone(shared), Arc::clone(&session), Gate::new(gate), cancel);
     relay.client_in = client_rest;
     relay.server_in = server_rest;
-    relay.to_client(&to_client);
+    relay.say(&to_client);
     relay.advance().await;
-    relay.to_client(&ready);
+    relay.say(&ready);
 
     let (mut client_read, mut client_write) = tokio::io::split(client);
     let (mut server_read, mut server_write) = tokio::io::split(stream);

@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn what_drivers_send_is_read_and_the_database_defaults_to_the_user() {
-        let wishes = read(&[("user", "alice"), ("DateStyle", "ISO"), ("client_encoding", "LATIN1"), ("application_name", "psql\n")]).unwrap();
+        let wishes =
+            read(&[("user", "alice"), ("DateStyle", "ISO"), ("client_encoding", "LATIN1"), ("application_name", "psql\n")]).unwrap();
         assert_eq!((wishes.database.as_str(), wishes.settings), ("alice", vec![("datestyle".to_owned(), "ISO".to_owned())]));
         let wishes = read(&[("user", "alice"), ("database", "orders-db/orders"), ("application_name", "psql\n")]).unwrap();
         assert_eq!(wishes.upstream_name("se-0123456789ab"), "safeconduct se-0123456789ab psql?");

@@ -166,7 +166,13 @@ mod tests {
         stream.write_all(&out).await
     }
 
-    async fn exchange(password: &str, verifiers: &[&str], end_point: &[u8], binding: ChannelBinding, mechanism: &str) -> Result<usize, NotProved> {
+    async fn exchange(
+        password: &str,
+        verifiers: &[&str],
+        end_point: &[u8],
+        binding: ChannelBinding,
+        mechanism: &str,
+    ) -> Result<usize, NotProved> {
         let (mut ours, mut theirs) = duplex(8 * 1024);
         let verifiers: Vec<String> = verifiers.iter().map(|password| verifier(password)).collect();
         let (proved, _) = tokio::join!(
@@ -197,7 +203,15 @@ mod tests {
 
     #[tokio::test]
     async fn f41_whatever_is_no_sasl_message_ends_that_connection() {
-        for bytes in [&b"Q\0\0\0\x0dselect 1\0"[..], b"p\xff\xff\xff\xff", b"p\0\0\0\x04", b"p\0\0\0\x08\0\0\0\0", b"p\0\0\0\x0cX\0\xff\xff\xff\xff12", b"d\0\0\0\x05x", b""] {
+        for bytes in [
+            &b"Q\0\0\0\x0dselect 1\0"[..],
+            b"p\xff\xff\xff\xff",
+            b"p\0\0\0\x04",
+            b"p\0\0\0\x08\0\0\0\0",
+            b"p\0\0\0\x0cX\0\xff\xff\xff\xff12",
+            b"d\0\0\0\x05x",
+            b"",
+        ] {
             let (mut ours, mut theirs) = duplex(8 * 1024);
             theirs.write_all(bytes).await.unwrap();
             theirs.shutdown().await.unwrap();

@@ -144,14 +144,20 @@ async fn rule_2_settings_that_change_meaning_are_refused_at_sign_in_and_later() 
         assert!(tags(&heard).ends_with('E'), "{parameter}={value}: {heard:?}");
     }
     let mut raw = Raw::encrypted(&world).await;
-    let harmless = [("database", "orders-db"), ("DateStyle", "German"), ("options", "-c statement_timeout=60s"), ("client_encoding", "LATIN1")];
+    let harmless =
+        [("database", "orders-db"), ("DateStyle", "German"), ("options", "-c statement_timeout=60s"), ("client_encoding", "LATIN1")];
     let heard = raw.sign_in("alice", &secret.password, &harmless).await;
     assert_eq!(status(&heard), 'I', "{heard:?}");
     let shown = raw.query("SELECT current_setting('datestyle'), current_setting('client_encoding'), current_setting('search_path')").await;
     let row = String::from_utf8_lossy(&shown[1].body).into_owned();
     assert!(row.contains("German, DMY") && row.contains("UTF8") && row.contains("\"public\", pg_temp"), "{row}");
-    let name = raw.query("SHOW application_name").await;
-    assert!(String::from_utf8_lossy(&name[1].body).contains("safeconduct se-"));
+    // The server's people find the session by its name, whatever its client calls itself.
+    for set in ["SET application_name = 'it''s mine'", "RESET application_name", "SET LOCAL application_name TO 'x'"] {
+        assert!(errors(&raw.query(set).await).is_empty(), "{set}");
+        let name = raw.query("SHOW application_name").await;
+        assert!(String::from_utf8_lossy(&name[1].body).contains("safeconduct se-"), "{set}: {name:?}");
+    }
+    assert_eq!(errors(&raw.query("SELECT 1; SET application_name = 'mine'").await), ["42501"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

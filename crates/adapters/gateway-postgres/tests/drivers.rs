@@ -1,4 +1,6 @@
-//! Drivers as they come, through the door: nothing about them is changed. `tests/drivers/setup.sh` installs them.
+//! Drivers as they come, through the door: nothing about them is changed, and what they print is what they print without it.
+//!
+//! `make test` gets the drivers (`scripts/drivers.sh`); without them these tests fail and say so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -7,60 +9,116 @@ use std::path::{Path, PathBuf};
 
 use safeconduct_model::Operation;
 use support::{Said, World};
+use tokio::process::Command;
 
-async fn check(program: &str, arguments: &[&str], modules: Option<&str>) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize().unwrap();
-    let drivers = std::env::var_os("SAFECONDUCT_DRIVERS").map_or_else(|| root.join("target/drivers"), PathBuf::from);
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize().unwrap()
+}
+
+/// What `scripts/drivers.sh` says, else where it puts things.
+fn installed(variable: &str, otherwise: &str) -> String {
+    let place = std::env::var(variable).unwrap_or_else(|_| root().join("target/drivers").join(otherwise).display().to_string());
+    assert!(Path::new(&place).exists(), "{place} is missing: run `make test`, which installs the drivers");
+    place
+}
+
+fn python() -> String {
+    installed("SAFECONDUCT_TEST_PYTHON", "python/bin/python")
+}
+
+fn program(name: &str) -> String {
+    root().join("tests/drivers").join(name).display().to_string()
+}
+
+/// The command line of a program with this argument.
+fn command_line(name: &str, argument: &str) -> Vec<String> {
+    let mut line = match name.rsplit_once('.') {
+        Some((_, "py")) => vec![python(), program(name)],
+        Some((_, "java")) => {
+            let driver = installed("SAFECONDUCT_TEST_JDBC", "/usr/share/java/postgresql.jar");
+            vec!["java".to_owned(), "-cp".to_owned(), driver, program(name)]
+        }
+        _ => vec!["node".to_owned(), program(name)],
+    };
+    line.push(argument.to_owned());
+    line
+}
+
+async fn run(mut command: Command, line: &[String]) -> Said {
+    command.args(&line[1..]);
+    if line[0] == "node" {
+        command.env("NODE_PATH", installed("SAFECONDUCT_TEST_NODE_MODULES", "node/node_modules"));
+    }
+    command.spawn().unwrap_or_else(|error| panic!("{}: {error}", line[0])).wait_with_output().await.unwrap().into()
+}
+
+/// Runs it against the server itself and through the door.
+async fn unchanged(name: &str, argument: &str, operations: &[Operation]) {
+    let world = World::start().await;
+    world.window("oscar", operations, 900).await;
+    let line = command_line(name, argument);
+    let mut direct = Command::new(&line[0]);
+    direct.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    direct.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).kill_on_drop(true);
+    let server = &world.server;
+    direct.env("PGHOST", "localhost").env("PGPORT", server.port.to_string()).env("PGUSER", &server.user);
+    direct.env("PGPASSWORD", &server.password).env("PGDATABASE", &server.database).env("PGSSLROOTCERT", &server.ca_file);
+    let direct = run(direct, &line).await;
+    assert!(direct.ok, "without the door: {}\n{}", direct.out, direct.err);
+    let said = run(world.client(&world.secret("oscar").await, &line[0]), &line).await;
+    assert!(said.ok, "{}\n{}", said.out, said.err);
+    assert_eq!((said.out.lines().last(), &said.out), (Some("done"), &direct.out));
+}
+
+async fn refused(name: &str) {
     let world = World::start().await;
     world.window("oscar", &[Operation::Read, Operation::Write], 900).await;
-    let secret = world.secret("oscar").await;
-    let place = |text: &str| text.replace("DRIVERS", &drivers.display().to_string()).replace("CHECKS", &root.join("tests/drivers").display().to_string());
-    let mut command = world.client(&secret, &place(program));
-    command.args(arguments.iter().map(|argument| place(argument)));
-    if let Some(modules) = modules {
-        command.env("NODE_PATH", place(modules));
-    }
-    let said: Said = command.spawn().expect("run tests/drivers/setup.sh first").wait_with_output().await.unwrap().into();
-    assert!(said.ok, "{}\n{}", said.out, said.err);
+    let line = command_line(name, "");
+    let said = run(world.client(&world.secret("oscar").await, &line[0]), &line).await;
+    assert!(said.ok && said.out.ends_with("done"), "{}\n{}", said.out, said.err);
     assert_eq!(world.rows("SELECT count(*) FROM orders"), "100");
     assert_eq!(world.rows("SELECT count(*) FROM pg_roles WHERE rolname = 'mallory'"), "0");
 }
 
+const READS: &[Operation] = &[Operation::Read];
+const WRITES: &[Operation] = &[Operation::Read, Operation::Write];
+
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs tests/drivers/setup.sh"]
 async fn psycopg_works_unchanged() {
-    check("DRIVERS/python/bin/python", &["CHECKS/psycopg/check.py"], None).await;
+    unchanged("psycopg_driver.py", "reads", READS).await;
+    unchanged("psycopg_driver.py", "writes", WRITES).await;
+    refused("psycopg_refusals.py").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs tests/drivers/setup.sh"]
 async fn asyncpg_works_unchanged() {
-    check("DRIVERS/python/bin/python", &["CHECKS/asyncpg/check.py"], None).await;
+    unchanged("asyncpg_driver.py", "reads", READS).await;
+    unchanged("asyncpg_driver.py", "writes", WRITES).await;
+    refused("asyncpg_refusals.py").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs tests/drivers/setup.sh"]
 async fn node_pg_works_unchanged() {
-    check("node", &["CHECKS/node/check.js"], Some("DRIVERS/node/node_modules")).await;
+    unchanged("node_driver.cjs", "reads", READS).await;
+    unchanged("node_driver.cjs", "writes", WRITES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs tests/drivers/setup.sh"]
 async fn jdbc_works_unchanged() {
-    check("java", &["-cp", "/usr/share/java/postgresql.jar:DRIVERS/jdbc", "Check"], None).await;
+    unchanged("JdbcDriver.java", "reads", READS).await;
+    unchanged("JdbcDriver.java", "writes", WRITES).await;
+    refused("JdbcRefusals.java").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pgbench_runs_in_every_mode() {
     let world = World::start().await;
-    world.window("oscar", &[Operation::Read, Operation::Write], 900).await;
+    world.window("oscar", WRITES, 900).await;
     let secret = world.secret("oscar").await;
     let script = world.folder.path().join("script.sql");
-    std::fs::write(
-        &script,
-        "\\set id random(1, 100)\nBEGIN;\nUPDATE orders SET note = note WHERE id = :id;\nSELECT note FROM orders WHERE id = :id;\nEND;\n",
-    )
-    .unwrap();
+    let statements =
+        "\\set id random(1, 100)\nBEGIN;\nUPDATE orders SET note = note WHERE id = :id;\nSELECT note FROM orders WHERE id = :id;\nEND;\n";
+    std::fs::write(&script, statements).unwrap();
     for mode in ["simple", "extended", "prepared"] {
         let mut pgbench = world.client(&secret, "pgbench");
         pgbench.args(["-n", "-M", mode, "-c", "4", "-t", "25", "-f"]).arg(&script);

@@ -87,7 +87,8 @@ async fn an_action_that_the_server_ends_has_failed() {
         while world.rows(active) != "1" {
             tokio::task::yield_now().await;
         }
-        let end = world.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'UPDATE%pg_sleep%' AND state = 'active'");
+        let end =
+            world.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'UPDATE%pg_sleep%' AND state = 'active'");
         assert_eq!(end, "t");
     };
     let (outcome, ()) = tokio::join!(running, stopping);

@@ -11,7 +11,7 @@ import java.sql.Statement;
 import java.util.Properties;
 
 /** The JDBC driver through the door: prepared by the server, batches, fetching in portions, COPY, cancellation. */
-public final class Check {
+public final class JdbcRefusals {
     public static void main(String[] arguments) throws Exception {
         Properties properties = new Properties();
         properties.setProperty("user", System.getenv("PGUSER"));
@@ -23,7 +23,7 @@ public final class Check {
         try (Connection connection = DriverManager.getConnection(url, properties)) {
             run(connection);
         }
-        System.out.println("jdbc ok");
+        System.out.println("done");
     }
 
     private static void run(Connection connection) throws Exception {

@@ -51,4 +51,4 @@ async def main():
 
 
 asyncio.run(main())
-print("asyncpg ok")
+print("done")
