@@ -2,7 +2,7 @@
 //!
 //! A name that is not known for certain, or that hides another name, makes its text `unknown`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use safeconduct_model::{Operation, OperationSet};
 use safeconduct_sql::facts::{Facts, StatementFacts, StatementKind};
@@ -30,8 +30,8 @@ impl Gate {
     pub(super) fn refer(&self, text: &str, facts: &Facts) -> Referred {
         let mut referred = Referred::default();
         // What earlier statements of the same text make of the names: a later one runs only if they succeeded.
-        let mut prepared: HashMap<&str, Option<Arc<Prepared>>> = HashMap::new();
-        let mut cursors: HashMap<&str, Option<OperationSet>> = HashMap::new();
+        let mut prepared: BTreeMap<&str, Option<Arc<Prepared>>> = BTreeMap::new();
+        let mut cursors: BTreeMap<&str, Option<OperationSet>> = BTreeMap::new();
         let mut forgotten = false;
         for statement in &facts.statements {
             match &statement.kind {
