@@ -104,7 +104,7 @@ pub fn window(operations: &[Operation]) -> Scope {
 /// A statement without parameters in database `app`.
 #[must_use]
 pub fn sql(text: &str) -> SqlAction {
-    SqlAction { database: "app".to_owned(), text: text.to_owned(), parameters: Vec::new(), settings: BTreeMap::new() }
+    SqlAction { database: "app".to_owned(), text: text.to_owned(), parameters: Vec::new(), settings: BTreeMap::new(), copy_data: None }
 }
 
 /// An envelope asked at [`START`] for 30 minutes of `read`, pending for an hour, without a quorum.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, GroupName, OperationSet, PrincipalName, ResourceName, UnfitText, text};
+use crate::{CopyData, Digest, GroupName, OperationSet, PrincipalName, ResourceName, UnfitText, text};
 
 /// One concrete act with its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct SqlAction {
     /// Session settings that change meaning and differ from what the gateway pins.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
+    /// What a `COPY … FROM STDIN` copies, which came whole before anybody was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_data: Option<CopyData>,
 }
 
 /// One bound parameter: what was sent, and how people read it.
@@ -147,7 +150,9 @@ impl Action {
         match self {
             Self::Sql(sql) => {
                 text::check_statement(&sql.text)?;
-                sql.parameters.iter().filter_map(|parameter| parameter.shown.as_deref()).try_for_each(text::check_statement)
+                let lines = sql.copy_data.iter().flat_map(|data| data.first_lines.iter().map(String::as_str));
+                let parameters = sql.parameters.iter().filter_map(|parameter| parameter.shown.as_deref());
+                parameters.chain(lines).try_for_each(text::check_statement)
             }
             Self::Administration(Change::CreatePerson { display_name, .. } | Change::CreateWorkload { display_name, .. }) => {
                 crate::Words::new(display_name).map(drop)

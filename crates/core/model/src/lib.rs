@@ -3,6 +3,7 @@
 //! Values here are valid because nothing else can be made. No clock, no chance, no I/O.
 
 mod action;
+mod copy_data;
 mod decision;
 mod digest;
 mod envelope;
@@ -16,6 +17,7 @@ pub mod text;
 mod time;
 
 pub use action::{Action, Change, Narrowing, Parameter, Scope, SqlAction};
+pub use copy_data::CopyData;
 pub use decision::{Audit, Decision, Obligations, Outcome, Reason, Record};
 pub use digest::{Digest, InvalidDigest, NotCanonical, canonical};
 pub use envelope::{Asked, Envelope, Origin};

@@ -46,6 +46,7 @@ fn exact() -> Envelope {
         text: "delete from orders where id = $1".into(),
         parameters: vec![parameter(Some("00001267")), parameter(None)],
         settings: [("datestyle".to_owned(), "ISO, DMY".to_owned())].into(),
+        copy_data: None,
     };
     let scope = Scope::Exact { action: Action::Sql(sql), needs: [Operation::Write].into_iter().collect() };
     envelope(scope, Origin::Held { session: SessionId::from_bits(3), in_transaction: true })

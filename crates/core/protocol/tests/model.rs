@@ -16,7 +16,7 @@ use std::{
 
 use bytes::BytesMut;
 use proptest::prelude::*;
-use safeconduct_model::Operation;
+use safeconduct_model::{AccessRequestId, Digest, Operation};
 use safeconduct_protocol::postgres::{
     gate::{Ask, Charge, Ended, Gate, Intent, Judge, NotExact, Output, Record, Resolution, Verdict},
     messages::Report,
@@ -105,6 +105,9 @@ struct World {
     /// The intent behind each carrier of the server.
     behind: Vec<Intent>,
     checked: usize,
+    /// What was approved to be copied, by the access request.
+    approved_data: HashMap<AccessRequestId, Digest>,
+    checked_copies: usize,
     outcomes: HashMap<u64, Ended>,
     approve: bool,
     approvals: u64,
@@ -125,6 +128,8 @@ impl World {
             judged: Vec::new(),
             behind: Vec::new(),
             checked: 0,
+            approved_data: HashMap::new(),
+            checked_copies: 0,
             outcomes: HashMap::new(),
             approve: true,
             approvals: 0,
@@ -172,8 +177,11 @@ impl World {
                     }
                     Output::Record(Record::Outcome { statement, ended }) => assert!(self.outcomes.insert(statement, ended).is_none()),
                     Output::Hold(ask) => {
-                        assert!(ask.can_hold());
+                        assert!(ask.can_hold() && !ask.wants_copy_data());
                         self.approvals += 1;
+                        if let Some(data) = &ask.copy_data {
+                            self.approved_data.insert(AccessRequestId::from_bits(self.approvals), data.digest);
+                        }
                         let claimed = permit(Some(self.approvals));
                         self.gate.resolve(if self.approve {
                             Resolution::Approved(claimed)
@@ -218,6 +226,13 @@ impl World {
             prop_assert!(self.judge.everything || strict <= allowed, "{ran:?} ran under {intent:?}");
             if intent.claimed.is_some() {
                 prop_assert!(ran.carrier.text.split(';').any(|part| part.trim() == ran.leaf), "an approval ran something else: {ran:?}");
+            }
+        }
+        // An approved copy got exactly the bytes it was approved with.
+        while let Some((carrier, data)) = self.server.copied.get(self.checked_copies) {
+            self.checked_copies += 1;
+            if let Some(claimed) = &self.behind[carrier.number].claimed {
+                prop_assert_eq!(self.approved_data.get(claimed), Some(&Digest::of_bytes(data)), "{:?} copied {:?}", carrier, data);
             }
         }
         Ok(())
@@ -290,7 +305,7 @@ fn statement() -> impl Strategy<Value = String> {
         1 => Just("rollback".to_owned()),
         1 => Just("savepoint s".to_owned()),
         1 => Just("rollback to s".to_owned()),
-        1 => Just("copy t from stdin".to_owned()),
+        3 => (0..3_u8).prop_map(|n| format!("copy t{n} from stdin")),
     ]
 }
 
@@ -318,7 +333,13 @@ fn message() -> impl Strategy<Value = Vec<String>> {
         2 => (any::<bool>(), any_name()).prop_map(|(s, name)| vec![format!("Describe {} {name:?}", if s { "S" } else { "P" })]),
         5 => Just(vec!["Sync".to_owned()]),
         1 => Just(vec!["Flush".to_owned()]),
-        2 => Just(vec!["CopyData \"x\"".to_owned(), "CopyDone".to_owned()]),
+        3 => "[a-c]{0,9}".prop_map(|data| vec![format!("CopyData {data:?}"), "CopyDone".to_owned()]),
+        2 => "[a-c]{0,9}".prop_map(|data| vec![format!("CopyData {data:?}")]),
+        2 => (1..2_u8, "[a-c]{0,9}", "[a-c]{0,9}").prop_map(|(n, before, after)| {
+            let data = |data: &str| format!("CopyData {data:?}");
+            let done = || "CopyDone".to_owned();
+            vec![format!("Query \"copy t{n} from stdin\""), data(&before), done(), data(&after), done()]
+        }),
         1 => Just(vec!["CopyFail \"x\"".to_owned()]),
     ]
 }

@@ -81,7 +81,11 @@ impl Replay {
                     self.found.extend(shown);
                 }
                 Output::Record(record) => self.found.push(format!("R  {}", show_record(&record))),
-                Output::Hold(ask) => self.found.push(format!("!  hold {:?} needs {}", ask.text, ask.operations)),
+                Output::Hold(ask) => {
+                    let copied = ask.copy_data.as_ref();
+                    let copied = copied.map(|data| format!(" copies {} bytes {:?}", data.size_bytes, data.first_lines)).unwrap_or_default();
+                    self.found.push(format!("!  hold {:?} needs {}{copied}", ask.text, ask.operations));
+                }
                 Output::Withdrawn => self.found.push("!  withdrawn".to_owned()),
                 Output::Close(reason) => self.found.push(format!("!  close {reason}")),
             }
@@ -236,6 +240,11 @@ traces! {
     f01_cut_mid_statement,
     f33_copy_in,
     f33_copy_in_extended,
+    f33_copy_in_format,
+    f33_copy_in_not_alone,
+    f33_copy_in_refused,
+    f33_copy_in_spooled,
+    f33_copy_in_twice,
     f33_cursor,
     f33_doubtful_prepare,
     f33_function_call,

@@ -124,7 +124,11 @@ pub enum StatementKind {
         all: bool,
         plans: bool,
     },
-    CopyFromStdin,
+    /// COPY … FROM STDIN; `binary`: its data is in the binary format.
+    CopyFromStdin {
+        #[serde(default)]
+        binary: bool,
+    },
     CopyToStdout,
     /// Creates or may create a temporary object.
     CreateTemp,

@@ -57,7 +57,7 @@ pub(crate) fn facts(node: &Node, range: (usize, usize), classes: &FunctionClasse
         "ExplainStmt" => return explain(node, range, classes),
         "CopyStmt" if node.text("filename").is_empty() && !node.flag("is_program") => {
             if node.flag("is_from") {
-                StatementKind::CopyFromStdin
+                StatementKind::CopyFromStdin { binary: is_binary(node) }
             } else {
                 StatementKind::CopyToStdout
             }
@@ -134,6 +134,14 @@ fn transaction(node: &Node, walk: &mut Walk<'_>) -> (&'static str, StatementKind
             ("TRANSACTION", StatementKind::Plain)
         }
     }
+}
+
+/// True if a COPY's data is in the binary format.
+fn is_binary(copy: &Node) -> bool {
+    copy.list("options").iter().filter_map(Tree::as_node).any(|option| {
+        let value = option.node("arg").map(|value| value.text("sval"));
+        option.text("defname") == "format" && value.is_some_and(|value| value.eq_ignore_ascii_case("binary"))
+    })
 }
 
 fn discard(node: &Node, walk: &mut Walk<'_>, command: &mut String) -> StatementKind {

@@ -136,7 +136,19 @@ fn what_a_gate_tracks() {
     assert_eq!(kind("fetch 2 from c"), StatementKind::Fetch { name: "c".into() });
     assert_eq!(kind("close all"), StatementKind::CloseCursor { name: None });
     assert_eq!(kind("discard all"), StatementKind::Discard { all: true, plans: false });
-    assert_eq!(kind("copy t from stdin"), StatementKind::CopyFromStdin);
+    for text in
+        ["copy t from stdin", "copy t from stdin csv", "copy t from stdin with (format text, header)", "copy t (\"binary\") from stdin"]
+    {
+        assert_eq!(kind(text), StatementKind::CopyFromStdin { binary: false }, "{text}");
+    }
+    for text in [
+        "copy t from stdin (format binary)",
+        "copy binary t from stdin",
+        "copy t from stdin with binary",
+        "copy t from stdin (format 'binary')",
+    ] {
+        assert_eq!(kind(text), StatementKind::CopyFromStdin { binary: true }, "{text}");
+    }
     assert_eq!(kind("copy t to stdout"), StatementKind::CopyToStdout);
     assert_eq!(kind("copy t to '/x'"), StatementKind::Plain);
     for text in [

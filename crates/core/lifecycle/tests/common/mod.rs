@@ -84,7 +84,13 @@ pub fn window() -> Scope {
 }
 
 pub fn exact() -> Scope {
-    let sql = SqlAction { database: "orders".into(), text: "delete from orders".into(), parameters: vec![], settings: Default::default() };
+    let sql = SqlAction {
+        database: "orders".into(),
+        text: "delete from orders".into(),
+        parameters: vec![],
+        settings: Default::default(),
+        copy_data: None,
+    };
     Scope::Exact { action: Action::Sql(sql), needs: [Operation::Write].into_iter().collect() }
 }
 

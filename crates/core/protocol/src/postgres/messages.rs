@@ -35,7 +35,9 @@ pub enum FrontendMessage<'a> {
     Flush,
     Terminate,
     CopyDone,
-    CopyFail,
+    CopyFail {
+        why: &'a [u8],
+    },
     /// Password and SASL messages: only before sign-in.
     Password {
         body: &'a [u8],
@@ -90,10 +92,7 @@ impl<'a> FrontendMessage<'a> {
             b'H' => Self::Flush,
             b'X' => Self::Terminate,
             b'c' => Self::CopyDone,
-            b'f' => {
-                reader.cstr()?;
-                Self::CopyFail
-            }
+            b'f' => Self::CopyFail { why: reader.cstr()? },
             b'p' => return Ok(Self::Password { body }),
             _ => return Err(Malformed),
         };
@@ -153,7 +152,9 @@ pub enum BackendMessage<'a> {
     ParameterDescription {
         type_oids: Vec<u32>,
     },
-    CopyInResponse,
+    CopyInResponse {
+        binary: bool,
+    },
     CopyOutResponse,
     CopyBothResponse,
     CopyDone,
@@ -265,7 +266,8 @@ impl<'a> BackendMessage<'a> {
                 let count = reader.u16()?;
                 Self::ParameterDescription { type_oids: (0..count).map(|_| reader.u32()).collect::<Result<_, _>>()? }
             }
-            b'G' => return Ok(Self::CopyInResponse),
+            // The formats of single columns follow.
+            b'G' => return Ok(Self::CopyInResponse { binary: format(u16::from(reader.u8()?))? }),
             b'H' => return Ok(Self::CopyOutResponse),
             b'W' => return Ok(Self::CopyBothResponse),
             b'c' => Self::CopyDone,
@@ -451,6 +453,36 @@ pub fn parse(name: &str, text: &str) -> Bytes {
 #[must_use]
 pub fn flush() -> Bytes {
     frame(b'H', |_| ())
+}
+
+/// CopyInResponse that leaves open how many columns there are, which only the server knows.
+#[must_use]
+pub fn copy_in_response(binary: bool) -> Bytes {
+    frame(b'G', |body| {
+        body.put_u8(u8::from(binary));
+        body.put_u16(0);
+    })
+}
+
+/// What precedes so many bytes of copy data. More than four gibibytes are never announced.
+#[must_use]
+pub fn copy_data_header(bytes: usize) -> Bytes {
+    let mut header = BytesMut::with_capacity(5);
+    header.put_u8(b'd');
+    header.put_u32(u32::try_from(bytes + 4).unwrap_or(u32::MAX));
+    header.freeze()
+}
+
+/// CopyDone, as the gateway sends it upstream.
+#[must_use]
+pub fn copy_done() -> Bytes {
+    frame(b'c', |_| ())
+}
+
+/// CopyFail, as the gateway sends it upstream.
+#[must_use]
+pub fn copy_fail(why: &str) -> Bytes {
+    frame(b'f', |body| put_cstr(body, why))
 }
 
 /// Terminate.

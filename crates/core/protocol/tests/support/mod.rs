@@ -18,6 +18,7 @@ pub fn session() -> SessionId {
 pub fn gate() -> Gate {
     let mut config = Config::new(session(), "orders");
     config.settings.insert("timezone".to_owned(), "UTC".to_owned());
+    config.max_copy_bytes = 16;
     Gate::new(config)
 }
 

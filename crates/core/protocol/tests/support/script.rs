@@ -123,7 +123,7 @@ pub fn server_message(line: &str) -> Bytes {
             b.put_u32(word(1).len() as u32);
             b.put_slice(word(1).as_bytes());
         }),
-        "CopyIn" => frame(b'G', |b| b.put_slice(&[0, 0, 0])),
+        "CopyIn" => frame(b'G', |b| b.put_slice(&[u8::from(word(1) == "binary"), 0, 0])),
         "CopyOut" => frame(b'H', |b| b.put_slice(&[0, 0, 0])),
         "CopyBoth" => frame(b'W', |b| b.put_slice(&[0, 0, 0])),
         "CopyData" => frame(b'd', |b| b.put_slice(word(1).as_bytes())),
@@ -221,7 +221,7 @@ pub fn show_server(tag: u8, body: &[u8]) -> String {
             format!("ParameterDescription{oids}")
         }
         b'D' => format!("DataRow {:?}", String::from_utf8_lossy(&body[6..])),
-        b'G' => "CopyIn".to_owned(),
+        b'G' => if body[0] == 0 { "CopyIn" } else { "CopyIn binary" }.to_owned(),
         b'H' => "CopyOut".to_owned(),
         b'd' => format!("CopyData {:?}", String::from_utf8_lossy(body)),
         b'c' => "CopyDone".to_owned(),

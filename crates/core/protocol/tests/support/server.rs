@@ -65,6 +65,8 @@ pub struct Server {
     /// Every successful Bind and every Query that was begun.
     pub carriers: Vec<Carrier>,
     pub ran: Vec<Ran>,
+    /// Every copy that got all its data, with the data.
+    pub copied: Vec<(Carrier, Vec<u8>)>,
     pub dead: bool,
 }
 
@@ -73,6 +75,7 @@ struct CopyIn {
     simple: bool,
     rest: Vec<String>,
     carrier: Carrier,
+    data: Vec<u8>,
     lines: u32,
 }
 
@@ -98,6 +101,7 @@ impl Server {
             copy: None,
             carriers: Vec::new(),
             ran: Vec::new(),
+            copied: Vec::new(),
             dead: false,
         }
     }
@@ -145,7 +149,10 @@ impl Server {
         let part = |at: usize| parts.get(at).cloned().unwrap_or_default();
         if self.copy.is_some() {
             match tag {
-                b'd' => self.copy.iter_mut().for_each(|copy| copy.lines += 1),
+                b'd' => self.copy.iter_mut().for_each(|copy| {
+                    copy.lines += 1;
+                    copy.data.extend_from_slice(body);
+                }),
                 b'c' => self.copy_end(None),
                 b'f' => self.copy_end(Some("57014")),
                 b'S' | b'H' => {}
@@ -345,7 +352,7 @@ impl Server {
                 Ok(())
             }
             Err(Fail::Copy) => {
-                self.copy = Some(CopyIn { simple: false, rest: Vec::new(), carrier: portal.carrier, lines: 0 });
+                self.copy = Some(CopyIn { simple: false, rest: Vec::new(), carrier: portal.carrier, data: Vec::new(), lines: 0 });
                 self.send("CopyIn");
                 self.flush();
                 Ok(())
@@ -377,7 +384,7 @@ impl Server {
             let result = self.allowed(&part).and_then(|()| self.run(&part, carrier, 0));
             let result = match result {
                 Err(Fail::Copy) => {
-                    self.copy = Some(CopyIn { simple: true, rest: parts, carrier: carrier.clone(), lines: 0 });
+                    self.copy = Some(CopyIn { simple: true, rest: parts, carrier: carrier.clone(), data: Vec::new(), lines: 0 });
                     self.send("CopyIn");
                     return self.flush();
                 }
@@ -403,6 +410,9 @@ impl Server {
     fn copy_end(&mut self, failed: Option<&'static str>) {
         let Some(copy) = self.copy.take() else { return };
         self.extended = !copy.simple;
+        if failed.is_none() {
+            self.copied.push((copy.carrier.clone(), copy.data.clone()));
+        }
         let mut result = match failed {
             Some(code) => Err(Fail::Error(code, "COPY from stdin failed".to_owned())),
             None => Ok(()),

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use safeconduct_model::{AccessRequestId, Audit, GrantId, OperationSet, Parameter, Permit, SqlAction};
+use safeconduct_model::{AccessRequestId, Audit, CopyData, GrantId, OperationSet, Parameter, Permit, SqlAction};
 use safeconduct_sql::facts::Facts;
 
+use super::refer::copies;
 use crate::postgres::messages::Report;
 
 /// Answers for the gate. All calls are synchronous: the gate never waits inside one.
@@ -51,6 +52,8 @@ pub struct Ask {
     pub in_transaction: bool,
     /// False while answers of the server are outstanding.
     pub settled: bool,
+    /// What a COPY FROM STDIN copies. `None` while it has not come, and where it is never kept.
+    pub copy_data: Option<CopyData>,
     /// Why the action can't be shown, held and approved exactly as it would run. `None`: it can.
     pub not_exact: Option<NotExact>,
 }
@@ -62,6 +65,22 @@ impl Ask {
         self.settled && self.not_exact.is_none()
     }
 
+    /// The refusal with what would help, where something would: one kind of COPY can be approved.
+    pub(super) fn with_way_out(&self, report: Report) -> Report {
+        if self.not_exact != Some(NotExact::CopyFromStdin) {
+            return report;
+        }
+        let way = "A COPY sent as a simple query of its own, as psql does, can be asked for together with its data.";
+        let hint = report.hint.as_deref().map_or_else(|| way.to_owned(), |hint| format!("{hint}\n{way}"));
+        report.hint(hint)
+    }
+
+    /// True if this is a COPY FROM STDIN whose data has not come: until then nobody is asked and no approval is claimed.
+    #[must_use]
+    pub fn wants_copy_data(&self) -> bool {
+        self.copy_data.is_none() && copies(&self.facts)
+    }
+
     /// The canonical action.
     #[must_use]
     pub fn action(&self) -> SqlAction {
@@ -70,6 +89,7 @@ impl Ask {
             text: self.text.as_ref().to_owned(),
             parameters: self.parameters.clone(),
             settings: self.settings.clone(),
+            copy_data: self.copy_data.clone(),
         }
     }
 }
@@ -92,7 +112,7 @@ pub enum NotExact {
     UnreadableParameter,
     #[error("it runs a statement or cursor behind a name")]
     BehindName,
-    #[error("it reads data from the client")]
+    #[error("it copies data from the client, and is not a simple query of its own")]
     CopyFromStdin,
     #[error("the meaning of the prepared statement is not certain")]
     Uncertain,
@@ -226,6 +246,8 @@ pub enum Activity {
     Idle,
     /// Answers of the server are outstanding.
     Busy,
+    /// The data of a COPY comes in, to be approved. [`super::Gate::resolve`] can refuse it already.
+    Spooling,
     /// An action waits for people.
     Holding,
 }

@@ -11,6 +11,7 @@ use super::{
     ask::{Ask, Charge, CloseReason, Intent, Judge, NotExact, Output, Record, Resolution, Verdict},
     names::{MAX_NAME_BYTES, Meaning},
     refer::{Referred, copies, effects, makes},
+    spool::{Supply, is_one_copy},
     statements::{Effect, Expect, ExpectQuery, Portal, Prepared, Progress},
 };
 use crate::postgres::{
@@ -46,7 +47,7 @@ const WITHOUT_MEANING: [&str; 12] = [
 ];
 
 /// What becomes of a client's message.
-enum Step {
+pub(super) enum Step {
     Forward,
     /// Forward, then ask the server to answer at once.
     ForwardAndFlush,
@@ -61,7 +62,7 @@ enum Step {
 }
 
 /// A refusal on its way to becoming a step.
-struct Refusal {
+pub(super) struct Refusal {
     report: Report,
     simple: bool,
     text: Arc<str>,
@@ -74,6 +75,7 @@ impl Gate {
         if !self.take_held(buffer, judge, out) {
             return;
         }
+        self.take_cancelled_spool(out);
         let mut pass = 0;
         while !self.closed && !self.is_stalled() {
             let piece = match self.client.next(buffer.get(pass..).unwrap_or_default()) {
@@ -87,7 +89,15 @@ impl Gate {
                         // A piece that began to pass passes whole, whatever the server answers meanwhile; the server ignores stray data.
                         self.copy_piece = self.copy == Copy::In;
                     }
-                    (tag, len, if self.copy_piece { Step::Forward } else { Step::Drop })
+                    let step = if self.spool.is_some() {
+                        let piece = buffer.get(pass + if opens { 5 } else { 0 }..pass + len).unwrap_or_default();
+                        self.spool_piece(piece, out)
+                    } else if self.copy_piece {
+                        Step::Forward
+                    } else {
+                        Step::Drop
+                    };
+                    (tag, len, step)
                 }
                 Piece::Whole { tag, len } => {
                     let body = buffer.get(pass + 5..pass + len).unwrap_or_default();
@@ -118,8 +128,7 @@ impl Gate {
                 }
                 Step::Hold(ask) => {
                     flush(buffer, &mut pass, out);
-                    self.holding = Some(Holding { tag, raw: buffer.split_to(len).freeze(), resolution: None });
-                    out.push(Output::Hold(ask));
+                    self.keep(tag, buffer.split_to(len).freeze(), ask, out);
                 }
                 Step::Last(reason) => {
                     pass += len;
@@ -147,8 +156,9 @@ impl Gate {
             }
             return false;
         };
-        let Some(Holding { tag, raw, .. }) = self.holding.take() else { return true };
+        let Some(Holding { tag, raw, spooled, .. }) = self.holding.take() else { return true };
         let body = raw.slice(5..);
+        self.spooled = spooled;
         match self.message(tag, &body, Some(resolution), judge, out) {
             Step::Forward => out.push(Output::ToServer(raw)),
             Step::ForwardAndFlush => out.extend([raw, messages::flush()].map(Output::ToServer)),
@@ -178,9 +188,12 @@ impl Gate {
         if matches!(message, FrontendMessage::Terminate) {
             return Step::Last(CloseReason::ClientTerminated);
         }
+        if self.spool.is_some() {
+            return self.spool_message(&message, out);
+        }
         if self.copy == Copy::In {
             return match message {
-                FrontendMessage::CopyDone | FrontendMessage::CopyFail => {
+                FrontendMessage::CopyDone | FrontendMessage::CopyFail { .. } => {
                     self.copy = Copy::Waiting;
                     Step::ForwardAndFlush
                 }
@@ -209,7 +222,7 @@ impl Gate {
             }
             FrontendMessage::Sync => self.sync(judge),
             FrontendMessage::Flush => Step::Forward,
-            FrontendMessage::CopyDone | FrontendMessage::CopyFail => Step::Drop,
+            FrontendMessage::CopyDone | FrontendMessage::CopyFail { .. } => Step::Drop,
             FrontendMessage::Terminate => Step::Last(CloseReason::ClientTerminated),
             FrontendMessage::Password { .. } => Step::Broken("a password was sent to an open session".to_owned()),
         }
@@ -227,7 +240,12 @@ impl Gate {
         if let Some(report) = self.no_room(prepares, declares, text.len()).or_else(|| renames_among_others(&facts)) {
             return self.refuse(Refusal::bare(report, true), out);
         }
-        let ask = self.ask(Arc::clone(&text), Arc::clone(&facts), &referred, Vec::new(), false);
+        let mut ask = self.ask(Arc::clone(&text), Arc::clone(&facts), &referred, Vec::new(), false);
+        if ask.not_exact == Some(NotExact::CopyFromStdin) && is_one_copy(&facts) {
+            ask.not_exact = None;
+        }
+        let spooled = self.spooled.take();
+        ask.copy_data = spooled.as_ref().map(|spooled| spooled.shown.clone());
         let permit = match self.decide(&ask, given, judge) {
             Ok(permit) => permit,
             Err(Some(report)) => return self.refuse(Refusal::of(ask, report, true), out),
@@ -262,6 +280,7 @@ impl Gate {
             effects,
             order,
             ends_transaction,
+            supply: Supply::of(spooled, &facts),
         })));
         self.segment_ran = false;
         self.renamed(&facts).map_or(Step::Forward, |text| Step::Replace(messages::query(&text)))
@@ -449,11 +468,11 @@ impl Gate {
             Some(Resolution::Refused(report)) => return Err(Some(report)),
             None => match judge.judge(ask) {
                 Verdict::Permit(permit) => permit,
-                Verdict::Refuse(report) => return Err(Some(report)),
+                Verdict::Refuse(report) => return Err(Some(ask.with_way_out(report))),
                 Verdict::Hold => return Err(None),
             },
         };
-        if permit.session() != &self.config.session || (permit.claimed().is_some() && !ask.can_hold()) {
+        if permit.session() != &self.config.session || (permit.claimed().is_some() && (!ask.can_hold() || ask.wants_copy_data())) {
             return Err(Some(Report::new("42501", "the permit is not for this action")));
         }
         Ok(permit)
@@ -489,6 +508,7 @@ impl Gate {
             settings: settings.map(|(name, value)| (name.clone(), value.clone())).collect(),
             in_transaction: self.in_transaction(),
             settled: self.outstanding.is_empty(),
+            copy_data: None,
             not_exact,
         }
     }
@@ -503,13 +523,14 @@ impl Gate {
         }
         if let Some(why) = ask.not_exact {
             let report = Report::new("42501", "this needs approval, and can't be held for it").detail(format!("Reason: {why}."));
+            let report = ask.with_way_out(report);
             return self.refuse(Refusal::of(ask, report, simple), out);
         }
         Step::Hold(Box::new(ask))
     }
 
     /// Puts a message in place of the refused one that can only fail at the server.
-    fn refuse(&mut self, refusal: Refusal, out: &mut Vec<Output>) -> Step {
+    pub(super) fn refuse(&mut self, refusal: Refusal, out: &mut Vec<Output>) -> Step {
         if !self.outstanding.is_empty() {
             return Step::Wait;
         }
@@ -614,7 +635,7 @@ impl Refusal {
         Self { report, simple, text: "".into(), parameters: Vec::new(), operations: OperationSet::new() }
     }
 
-    fn of(ask: Ask, report: Report, simple: bool) -> Self {
+    pub(super) fn of(ask: Ask, report: Report, simple: bool) -> Self {
         Self { report, simple, text: ask.text, parameters: ask.parameters, operations: ask.operations }
     }
 }

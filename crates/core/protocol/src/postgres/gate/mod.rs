@@ -6,15 +6,17 @@
 //! - Only permits are given while answers are outstanding. Before a refusal or a hold the gate waits until the server is quiet, so neither
 //!   is ever guessed about.
 //! - Parse runs nothing: text that is understood passes undecided and is decided at each Bind. Describe and Close pass.
+//! - A COPY FROM STDIN that needs approval is answered by the gate itself, its data kept, and both approved together.
 //! - Function calls (the old fast path), replication and COPY BOTH never pass.
 //!
-//! Doubt about where the server stands closes the session. It reads no clock and keeps no bytes but those of one held message.
+//! Doubt about where the server stands closes the session. It reads no clock and keeps no bytes but those of one held message and its copy data.
 
 mod ask;
 mod client;
 mod names;
 mod refer;
 mod server;
+mod spool;
 mod statements;
 
 use std::{
@@ -29,6 +31,7 @@ pub use ask::{
     Activity, Ask, Charge, CloseReason, Ended, Intent, Judge, NotExact, Output, Record, Reference, Resolution, Settlement, Verdict,
 };
 use names::Names;
+use spool::{Spool, Spooled};
 use statements::{Expect, Portal, Prepared, Progress};
 
 use super::{
@@ -48,6 +51,8 @@ pub struct Config {
     pub max_names: usize,
     /// Most bytes of text in prepared statements.
     pub max_text_bytes: usize,
+    /// Most bytes of copy data that are kept until they are approved.
+    pub max_copy_bytes: usize,
     /// Most messages whose answers are outstanding.
     pub max_outstanding: usize,
 }
@@ -63,6 +68,7 @@ impl Config {
             limits: Limits::default(),
             max_names: 10_000,
             max_text_bytes: 16 << 20,
+            max_copy_bytes: 4 << 20,
             max_outstanding: 4_096,
         }
     }
@@ -101,6 +107,9 @@ pub struct Gate {
     copy: Copy,
     /// For a copy-data message that is passing in pieces: whether it goes to the server.
     copy_piece: bool,
+    spool: Option<Spool>,
+    /// Data of the held copy that is being decided.
+    spooled: Option<Spooled>,
     holding: Option<Holding>,
     has_temporary: bool,
     settings: BTreeMap<String, String>,
@@ -126,6 +135,7 @@ struct Holding {
     tag: u8,
     raw: Bytes,
     resolution: Option<Resolution>,
+    spooled: Option<Spooled>,
 }
 
 impl Gate {
@@ -155,6 +165,8 @@ impl Gate {
             draining: false,
             copy: Copy::No,
             copy_piece: false,
+            spool: None,
+            spooled: None,
             holding: None,
             has_temporary: false,
             rows: 0,
@@ -172,23 +184,32 @@ impl Gate {
         self.take_client(client, judge, out);
     }
 
-    /// Says what was decided about the held action; [`Gate::advance`] then goes on. Without a held action nothing happens.
+    /// Says what was decided about the held action; [`Gate::advance`] then goes on. Copy data that is coming in can only be refused. Without
+    /// either nothing happens.
     pub fn resolve(&mut self, resolution: Resolution) {
         if let Some(holding) = &mut self.holding
             && holding.resolution.is_none()
         {
             holding.resolution = Some(resolution);
+        } else if let Resolution::Refused(report) = resolution {
+            self.cancel_spool(report);
         }
     }
 
     /// Tells the client something of the gateway's own: at once between two messages, else after the one that is passing.
     pub fn notice(&mut self, report: &Report, severity: Severity, out: &mut Vec<Output>) {
-        let bytes = report.encode(severity);
+        if self.notes.len() < 16 {
+            self.say(report.encode(severity), out);
+        }
+    }
+
+    /// Hands a message of the gateway's own to the client, between two of the server's.
+    fn say(&mut self, message: Bytes, out: &mut Vec<Output>) {
         if self.closed {
         } else if self.server.at_boundary() {
-            out.push(Output::ToClient(bytes));
-        } else if self.notes.len() < 16 {
-            self.notes.push(bytes);
+            out.push(Output::ToClient(message));
+        } else {
+            self.notes.push(message);
         }
     }
 
@@ -200,6 +221,7 @@ impl Gate {
     /// Records what is left open once a connection is gone. Harmless to repeat.
     pub fn finish(&mut self, out: &mut Vec<Output>) {
         self.closed = true;
+        self.spool = None;
         if self.holding.take().is_some() {
             out.push(Output::Withdrawn);
         }
@@ -225,10 +247,11 @@ impl Gate {
     /// What the session is doing.
     #[must_use]
     pub fn activity(&self) -> Activity {
-        match (&self.holding, self.outstanding.is_empty()) {
-            (Some(_), _) => Activity::Holding,
-            (None, true) => Activity::Idle,
-            (None, false) => Activity::Busy,
+        match (&self.holding, &self.spool, self.outstanding.is_empty()) {
+            (Some(_), ..) => Activity::Holding,
+            (None, Some(_), _) => Activity::Spooling,
+            (None, None, true) => Activity::Idle,
+            (None, None, false) => Activity::Busy,
         }
     }
 

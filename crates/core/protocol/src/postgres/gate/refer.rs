@@ -172,7 +172,7 @@ fn effect(text: &str, statement: &StatementFacts, charge: &Charge) -> Option<Eff
 
 /// True if a statement of the text is COPY FROM STDIN.
 pub(super) fn copies(facts: &Facts) -> bool {
-    facts.statements.iter().any(|statement| statement.kind == StatementKind::CopyFromStdin)
+    facts.statements.iter().any(|statement| matches!(statement.kind, StatementKind::CopyFromStdin { .. }))
 }
 
 /// How many prepared statements and cursors a text makes.

@@ -16,6 +16,8 @@ use crate::postgres::{
 enum Step {
     Forward,
     Replace(Bytes),
+    /// Keep it from the client.
+    Drop,
     /// Pass it, then end.
     Last(CloseReason),
     Broken(&'static str),
@@ -51,6 +53,10 @@ impl Gate {
                     flush(buffer, &mut pass, out);
                     drop(buffer.split_to(len));
                     out.push(Output::ToClient(bytes));
+                }
+                Step::Drop => {
+                    flush(buffer, &mut pass, out);
+                    drop(buffer.split_to(len));
                 }
                 Step::Last(reason) => {
                     pass += len;
@@ -105,7 +111,7 @@ impl Gate {
                 }
                 return Step::Forward;
             }
-            BackendMessage::CopyInResponse => return self.copy_in(),
+            BackendMessage::CopyInResponse { binary } => return self.copy_in(binary, out),
             BackendMessage::CopyOutResponse | BackendMessage::CopyDone => {
                 return match self.outstanding.front() {
                     Some(Expect::Execute { .. } | Expect::Query(_)) => Step::Forward,
@@ -341,6 +347,7 @@ impl Gate {
         match self.outstanding.front_mut() {
             Some(Expect::Query(query)) => {
                 query.failed = Some((sqlstate, message));
+                query.supply.stop();
                 if self.copy != Copy::No {
                     self.copy = Copy::Waiting;
                 }
@@ -419,7 +426,14 @@ impl Gate {
         }
     }
 
-    fn copy_in(&mut self) -> Step {
+    fn copy_in(&mut self, binary: bool, out: &mut Vec<Output>) -> Step {
+        let alone = self.outstanding.len() == 1 && self.copy == Copy::Waiting;
+        if let (true, Some(Expect::Query(query))) = (alone, self.outstanding.front_mut())
+            && let Some(messages) = query.supply.take(binary)
+        {
+            out.extend(messages.into_iter().map(Output::ToServer));
+            return Step::Drop;
+        }
         // Where the text was understood the gate waits; where it was not, nothing may have been sent after it.
         match (self.outstanding.front(), self.outstanding.len(), self.copy) {
             (Some(Expect::Execute { .. } | Expect::Query(_)), 1, Copy::Waiting | Copy::No) => {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use safeconduct_model::OperationSet;
 use safeconduct_sql::facts::{Facts, StatementFacts, StatementKind};
 
-use super::ask::Charge;
+use super::{ask::Charge, spool::Supply};
 use crate::postgres::messages::{Report, Target};
 
 /// A prepared statement, by protocol or by SQL.
@@ -160,6 +160,7 @@ pub(crate) struct ExpectQuery {
     pub effects: Vec<(usize, Effect)>,
     pub order: u64,
     pub ends_transaction: bool,
+    pub supply: Supply,
 }
 
 impl Expect {
