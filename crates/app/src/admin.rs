@@ -312,8 +312,8 @@ impl App {
             secrets.retain(|(holder, resource), of_holder| {
                 if holder == name {
                     gone.extend(of_holder.iter().map(|(sign_in, _)| ValueChange {
-                        kind: crate::door::DOOR_SECRETS.to_owned(),
-                        key: crate::door::door_key(holder, resource, sign_in),
+                        kind: crate::door_secrets::DOOR_SECRETS.to_owned(),
+                        key: crate::door_secrets::door_key(holder, resource, sign_in),
                         value: None,
                     }));
                 }

@@ -298,8 +298,8 @@ impl App {
             .collect();
         for ((holder, resource), of_holder) in self.node.door_secrets.lock().iter().filter(|((holder, _), _)| holder == name) {
             gone.extend(of_holder.iter().filter(|(id, _)| id == sign_in).map(|(id, _)| ValueChange {
-                kind: crate::door::DOOR_SECRETS.to_owned(),
-                key: crate::door::door_key(holder, resource, id),
+                kind: crate::door_secrets::DOOR_SECRETS.to_owned(),
+                key: crate::door_secrets::door_key(holder, resource, id),
                 value: None,
             }));
         }

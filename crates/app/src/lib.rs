@@ -4,7 +4,10 @@
 
 mod admin;
 mod authorize;
+mod decisions;
 mod door;
+mod door_secrets;
+mod door_session;
 mod effective_clock;
 mod facts;
 mod identity;
@@ -23,7 +26,9 @@ mod world;
 
 pub use admin::OneTime;
 pub use authorize::{Charge, Refusal, StatementAsk, Verdict};
-pub use door::{DoorLookup, DoorRefused, DoorSecret, DoorSession, Hold, HoldOutcome, SessionEnd, Standing};
+pub use door::{DoorLookup, DoorRefused, SessionEnd, Standing};
+pub use door_secrets::DoorSecret;
+pub use door_session::{DoorSession, Hold, HoldOutcome};
 pub use identity::{Caller, SignedIn, TokenView};
 pub use ledger::Proof;
 pub use node::{App, DoorAddress, Ports, Settings};

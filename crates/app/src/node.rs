@@ -13,7 +13,8 @@ use safeconduct_sql::{Facts, FunctionClasses};
 use tokio::sync::{OwnedMutexGuard, broadcast, oneshot, watch};
 
 use crate::{
-    door::{Door, HoldOutcome},
+    door::Door,
+    door_session::HoldOutcome,
     effective_clock::EffectiveClock,
     facts::{FactsService, function_classes},
     identity::SignIns,
@@ -215,5 +216,18 @@ impl App {
         let mut bytes = [0_u8; 16];
         self.node.ports.entropy.fill(&mut bytes)?;
         Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    }
+
+    /// Runs a unit of work until the store takes it. For what has happened already.
+    pub(crate) async fn insist(&self, what: &str, change: impl Fn(&mut Work)) {
+        for attempt in 0_u32.. {
+            let (guard, mut work) = self.begin().await;
+            change(&mut work);
+            match self.commit(guard, work).await {
+                Ok(()) => return,
+                Err(problem) => tracing::error!(%problem, attempt, "{what} could not be recorded yet"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100 << attempt.min(6))).await;
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use safeconduct_lifecycle::{Access, AccessEvent, AccessState, Actor, DirectoryEvent, Event, StreamId};
 use safeconduct_model::{PrincipalName, ResourceName, Timestamp};
 
-use crate::{authorize::Refusal, door::HoldOutcome, node::App, ports::ValueChange, world::World};
+use crate::{authorize::Refusal, door_session::HoldOutcome, node::App, ports::ValueChange, world::World};
 
 /// Something became true.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, watch};
 use zeroize::Zeroizing;
 
 use crate::{
-    door::{DOOR_SECRETS, read_door_secrets},
+    door_secrets::{DOOR_SECRETS, read_door_secrets},
     effective_clock::{EffectiveClock, TOLERATED_SECONDS},
     facts::FactsService,
     identity::{SIGN_INS, SignIns},

@@ -1,0 +1,333 @@
+//! One session in the hands of a door: its questions, its holds, its journal and its end.
+
+use std::sync::Arc;
+
+use safeconduct_lifecycle::{AccessState, Command, ExactOutcome, SessionEvent, StreamId, Withdrawal};
+use safeconduct_model::{
+    AccessRequestId, Action, GrantId, Origin, Outcome, Permit, PrincipalName, Resource, Scope, SessionId, SqlAction, Timestamp,
+};
+use safeconduct_sql::Facts;
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    authorize::{Charge, Refusal, StatementAsk, Verdict, refusal},
+    door::{CLAIMED_WITHIN, Door, Standing},
+    node::App,
+    ports::{Journal, Record, RecordingError, What},
+    problem::{Problem, ProblemKind},
+    requests::{Submission, Submitted},
+};
+
+pub(crate) struct JournalState {
+    journal: Option<Box<dyn Journal>>,
+    records: u64,
+    statements: u64,
+    /// Something could not be written: nothing more may be forwarded, and the numbers have a gap where it is missing.
+    failed: bool,
+}
+
+impl JournalState {
+    /// A journal that holds its first record.
+    pub fn begun(journal: Box<dyn Journal>) -> Self {
+        Self { journal: Some(journal), records: 1, statements: 0, failed: false }
+    }
+}
+
+/// A statement that waits for people.
+#[derive(Debug)]
+pub struct Hold {
+    pub request: AccessRequestId,
+    /// Several lines: id, what is asked, who may approve, link.
+    pub notice: String,
+    pub until: Timestamp,
+    pub outcome: oneshot::Receiver<HoldOutcome>,
+}
+
+/// How waiting ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HoldOutcome {
+    Approved,
+    Ended(Refusal),
+}
+
+/// One session, in the hands of a door. Dropping it without [`DoorSession::close`] closes it as lost.
+pub struct DoorSession {
+    app: App,
+    door: Arc<Door>,
+    closed: bool,
+}
+
+impl DoorSession {
+    pub(crate) const fn new(app: App, door: Arc<Door>) -> Self {
+        Self { app, door, closed: false }
+    }
+
+    #[must_use]
+    pub fn id(&self) -> &SessionId {
+        &self.door.id
+    }
+
+    #[must_use]
+    pub fn principal(&self) -> &PrincipalName {
+        &self.door.principal
+    }
+
+    #[must_use]
+    pub fn resource(&self) -> &Arc<Resource> {
+        &self.door.resource
+    }
+
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.door.database
+    }
+
+    /// Changes whenever grants change; when `end` is set the session must be cut at once.
+    #[must_use]
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.door.standing.subscribe()
+    }
+
+    /// Facts by text. Blocks for the length of a parse.
+    #[must_use]
+    pub fn facts(&self, text: &str) -> Arc<Facts> {
+        self.app.facts_for(&self.app.world(), &self.door.resource.name, text)
+    }
+
+    /// The one decision about a statement.
+    #[must_use]
+    pub fn authorize(&self, ask: &StatementAsk<'_>) -> Verdict {
+        self.app.authorize(&self.door, ask)
+    }
+
+    /// True while the grant is live, or its claimed action is this session's.
+    #[must_use]
+    pub fn still_live(&self, grant: &GrantId) -> bool {
+        let now = self.app.now();
+        self.door.claimed.lock().contains(grant) || self.door.grants.load().iter().any(|a| a.grant() == *grant && a.is_live(now))
+    }
+
+    /// True while every right a transaction used is still held.
+    #[must_use]
+    pub fn still_covered(&self, charges: &[Charge]) -> bool {
+        self.app.still_covered(&self.door, charges)
+    }
+
+    /// Asks for exactly this action. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`Refusal`] if policy denies it, nobody could approve it, it can't be shown as it is, or it can't be stored.
+    pub async fn place_hold(&self, action: SqlAction, in_transaction: bool) -> Result<Hold, Refusal> {
+        self.still_open()?;
+        let facts = self.facts(&action.text);
+        let (send, outcome) = oneshot::channel();
+        let now = self.app.now();
+        let time = self.door.hold_time(in_transaction);
+        let submission = Submission {
+            requester: self.door.principal.clone(),
+            resource: self.door.resource.name.clone(),
+            scope: Scope::Exact { action: Action::Sql(action), needs: facts.operations.clone() },
+            duration: CLAIMED_WITHIN,
+            starts_at: None,
+            pending: time,
+            asked: self.door.asked(now),
+            origin: Origin::Held { session: self.door.id.clone(), in_transaction },
+            facts: Some(facts),
+            hold: Some(send),
+        };
+        let Submitted { access, eligible, .. } = self.app.submit(submission).await.map_err(|p| as_refusal(&p))?;
+        let id = access.envelope.access_request.clone();
+        self.door.holds.lock().insert(id.clone());
+        let quorum = match &access.decision.outcome {
+            Outcome::NeedApproval { quorum } => quorum.to_string(),
+            Outcome::Allow | Outcome::Deny => "nobody".to_owned(),
+        };
+        let who: Vec<String> = eligible.iter().map(ToString::to_string).collect();
+        let notice = format!(
+            "held as access request {id}: it needs {}\napproval by {quorum} ({}), until {}\n{}/access-requests/{id}  or: safeconduct show {id}",
+            access.envelope.scope.operations(),
+            who.join(", "),
+            access.envelope.pending_until,
+            self.app.node.settings.public_url,
+        );
+        Ok(Hold { request: id, notice, until: access.envelope.pending_until, outcome })
+    }
+
+    /// Takes up a held action that was approved: once, for this session. Recorded before it returns.
+    ///
+    /// # Errors
+    /// [`Refusal`] if it is not this session's, was taken up already, is too late, or policy no longer allows it.
+    pub async fn claim(&self, request: &AccessRequestId) -> Result<Permit, Refusal> {
+        self.still_open()?;
+        if !self.door.holds.lock().remove(request) {
+            return Err(refusal("this access request is not held here", "it belongs to another session".to_owned(), None));
+        }
+        let access = match self.app.claim(request, &self.door.principal, None).await {
+            Ok(access) => access,
+            Err(problem) => {
+                // The end of the session takes it back.
+                self.door.holds.lock().insert(request.clone());
+                return Err(as_refusal(&problem));
+            }
+        };
+        if let Err(cut) = self.still_open() {
+            self.app.settle(request, ExactOutcome::RefusedNotRun { why: cut.message.clone() }).await;
+            return Err(cut);
+        }
+        self.door.claimed.lock().insert(access.grant());
+        Ok(self.app.mint_claimed(&self.door.id, &access))
+    }
+
+    /// A session that must be cut takes nothing up any more.
+    fn still_open(&self) -> Result<(), Refusal> {
+        match &self.door.standing.borrow().end {
+            Some(end) => Err(Refusal { sqlstate: end.sqlstate, message: end.reason.clone(), detail: None, hint: None }),
+            None => Ok(()),
+        }
+    }
+
+    /// Reports how a claimed action ended.
+    pub async fn settle(&self, request: &AccessRequestId, outcome: ExactOutcome) {
+        self.app.settle(request, outcome).await;
+    }
+
+    /// Takes a held action back.
+    pub async fn withdraw(&self, request: &AccessRequestId, why: Withdrawal) {
+        self.door.holds.lock().remove(request);
+        self.app.withdraw_hold(request, why).await;
+    }
+
+    /// Appends to the session's journal with one write; numbers and times are filled in. With `sync` it is on disk when this returns.
+    ///
+    /// # Errors
+    /// Then nothing may be forwarded and the session must be closed.
+    pub async fn record(&self, what: Vec<What>, sync: bool) -> Result<(), RecordingError> {
+        let now = self.app.now();
+        let mut state = self.door.journal.lock().await;
+        if state.failed {
+            return Err(RecordingError::Unwritable("an earlier record of this session could not be written".into()));
+        }
+        let mut records = Vec::with_capacity(what.len());
+        for what in what {
+            state.records += 1;
+            if matches!(what, What::Intent { .. }) {
+                state.statements += 1;
+            }
+            records.push(Record { n: state.records, at: now, what });
+        }
+        let Some(journal) = state.journal.as_mut() else { return Err(RecordingError::Missing) };
+        if let Err(error) = journal.append(&records) {
+            state.failed = true;
+            return Err(error);
+        }
+        let (flush, sealed) = (sync.then(|| journal.sync()), journal.take_sealed());
+        drop(state);
+        if let Some(flush) = flush
+            && let Err(error) = flush.await
+        {
+            self.door.journal.lock().await.failed = true;
+            return Err(error);
+        }
+        if let Some(chunk) = sealed {
+            self.app.add_session_events(&self.door.id, vec![SessionEvent::ChunkSealed { chunk, at: now }]).await;
+        }
+        Ok(())
+    }
+
+    /// Closes the session and seals its recording.
+    pub async fn close(mut self, why: &str) {
+        self.closed = true;
+        self.app.clone().close_door(Arc::clone(&self.door), why.to_owned()).await;
+    }
+}
+
+impl Drop for DoorSession {
+    fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
+        let (app, door) = (self.app.clone(), Arc::clone(&self.door));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(app.close_door(door, "connection lost".to_owned()));
+        }
+    }
+}
+
+impl App {
+    async fn close_door(self, door: Arc<Door>, why: String) {
+        let held: Vec<AccessRequestId> = std::mem::take(&mut *door.holds.lock()).into_iter().collect();
+        for id in held {
+            self.withdraw_hold(&id, Withdrawal::SessionEnded).await;
+        }
+        let claimed: Vec<GrantId> = door.claimed.lock().iter().cloned().collect();
+        for id in claimed.iter().map(GrantId::access_request) {
+            if self.world().access.get(&id).is_some_and(|a| matches!(a.state, AccessState::Claimed { .. })) {
+                // Nobody else will ever say how it ended.
+                self.settle(&id, ExactOutcome::Unknown { why: "the session ended before the answer".to_owned() }).await;
+            }
+        }
+        let mut state = door.journal.lock().await;
+        let statements = state.statements;
+        let mut events = Vec::new();
+        if let Some(mut journal) = state.journal.take() {
+            let now = self.now();
+            let closing = Record { n: state.records + 1, at: now, what: What::Closed { why: why.clone() } };
+            let lost = |error: &RecordingError| SessionEvent::RecordingLost { why: error.to_string(), at: now };
+            if state.failed {
+                events.push(SessionEvent::RecordingLost { why: "some of its records could not be written".to_owned(), at: now });
+            }
+            if let Err(error) = journal.append(&[closing]) {
+                events.push(lost(&error));
+            }
+            match journal.close() {
+                Ok(chunks) => events.extend(chunks.into_iter().map(|chunk| SessionEvent::ChunkSealed { chunk, at: now })),
+                Err(error) => events.push(lost(&error)),
+            }
+        }
+        drop(state);
+        self.node.doors.lock().remove(&door.id);
+        events.push(SessionEvent::Closed { why, statements, at: self.now() });
+        self.add_session_events(&door.id, events).await;
+        self.retire_ended().await;
+    }
+
+    /// Adds events to a session, retrying while the store can't take them: what happened is never forgotten.
+    pub(crate) async fn add_session_events(&self, id: &SessionId, events: Vec<SessionEvent>) {
+        let stream = StreamId::Session(id.clone());
+        self.insist("session events", |work| {
+            if work.world.sessions.contains_key(id) {
+                for event in &events {
+                    work.push(stream.clone(), event.clone());
+                }
+            }
+        })
+        .await;
+    }
+
+    pub(crate) async fn withdraw_hold(&self, id: &AccessRequestId, why: Withdrawal) {
+        self.node.holds.lock().remove(id);
+        self.insist("withdrawal", |work| {
+            let by = match why {
+                Withdrawal::Interrupted | Withdrawal::Cancelled => work
+                    .access(id)
+                    .map(|a| safeconduct_lifecycle::Actor::Principal { name: a.envelope.requester.clone() })
+                    .unwrap_or(safeconduct_lifecycle::Actor::Gateway { cause: "session".to_owned() }),
+                _ => safeconduct_lifecycle::Actor::Gateway { cause: "session".to_owned() },
+            };
+            // Decided meanwhile: an approved one that nobody takes up is revoked, the rest needs nothing.
+            if work.run(id, Command::Withdraw { by: by.clone(), why }).is_err() {
+                let _ = work.run(id, Command::Revoke { by, reason: "the session it was held in is gone".to_owned() });
+            }
+        })
+        .await;
+    }
+}
+
+fn as_refusal(problem: &Problem) -> Refusal {
+    Refusal {
+        sqlstate: if problem.kind == ProblemKind::Unavailable { "58000" } else { "42501" },
+        message: format!("{} [{}]", problem.message, problem.code),
+        detail: problem.why.clone(),
+        hint: problem.next.clone(),
+    }
+}
