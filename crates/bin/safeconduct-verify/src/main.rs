@@ -3,14 +3,13 @@
 //! Decides only how a verdict is worded and which exit status it has: 0 verified, 1 not verified or not readable, 2 wrong
 //! usage. Writes nothing but its two output streams.
 mod arguments;
-mod directory;
 
 use arguments::{Arguments, Request, Target, USAGE};
-use directory::Directory;
 use safeconduct_ledger::canonical::{CanonicalError, to_canonical};
 use safeconduct_ledger::{
     BadPlace, Checkpoint, EntryProof, MAX_NOTE_BYTES, MAX_PROOF_BYTES, ProvedEntry, Report, VerifierKey, explain, verify_log,
 };
+use safeconduct_verify::Directory;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read as _, Write as _};

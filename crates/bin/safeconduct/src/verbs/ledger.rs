@@ -7,10 +7,10 @@ use safeconduct_api::dto;
 use safeconduct_ledger::{
     Checkpoint, EntryProof, Report, SignedCheckpoint, StoredBody, VerifierKey, consistency_proof, explain, tile, verify_log,
 };
+use safeconduct_verify::Directory;
 
 use super::{
     Context,
-    ledger_dir::Directory,
     ledger_remote::{Remote, fetch_tile},
 };
 use crate::{

@@ -6,7 +6,6 @@ mod connect;
 mod decide;
 mod grants;
 mod ledger;
-mod ledger_dir;
 mod ledger_remote;
 mod local;
 mod policy;
