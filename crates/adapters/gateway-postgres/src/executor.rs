@@ -17,7 +17,8 @@ use crate::{
     Secrets,
     config::Limits,
     signal::raised,
-    upstream::{self, CancelTarget, Login, Upstream},
+    transport::CancelTarget,
+    upstream::{self, Login, Upstream},
     wire::{Body, Message, Reader, Report, malformed, take_text},
 };
 

@@ -17,6 +17,7 @@ mod settings;
 mod sign_in;
 mod signal;
 mod stream;
+mod transport;
 mod upstream;
 mod waiting;
 mod wire;

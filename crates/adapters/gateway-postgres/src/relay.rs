@@ -18,7 +18,7 @@ use crate::{
     judge::{self, Asks},
     listener::Shared,
     session::Outgoing,
-    upstream::CancelTarget,
+    transport::CancelTarget,
 };
 
 /// How long a client waits for the outcome of a claimed action to be stored. It is stored in any case.
@@ -249,6 +249,12 @@ impl Relay {
                 self.advance().await;
             }
             // The client's cancel is answered once it had its effect.
+            drop(cancel);
+        } else if self.gate.activity() == Activity::Spooling {
+            if self.record(vec![What::CancelRequested], false).await {
+                self.gate.resolve(Resolution::Refused(cancelled()));
+                self.advance().await;
+            }
             drop(cancel);
         } else if self.gate.activity() == Activity::Busy && self.record(vec![What::CancelRequested], false).await {
             let (target, limit) = (self.upstream.clone(), self.shared.config.limits.cancel);

@@ -1,9 +1,9 @@
-//! Connections of our own to a resource's server: TLS, sign-in, pinned settings, and cancelling what runs there.
+//! Connections of our own to a resource's server: sign-in and pinned settings.
 //!
 //! Passwords go out as SCRAM-SHA-256 proofs. MD5 and cleartext are answered only inside verified TLS, and nothing is answered that the
 //! server did not ask for first. A server that does not take the pinned settings is not used.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use postgres_protocol::{
@@ -13,20 +13,13 @@ use postgres_protocol::{
     },
     message::frontend,
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
-use safeconduct_model::{Credentials, Postgres, Resource, SecretRef, UpstreamTls};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use safeconduct_model::{Credentials, Postgres, Resource, SecretRef};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use zeroize::Zeroizing;
 
 use crate::{
     stream::UpstreamStream,
+    transport::{CancelTarget, Tls, encrypt},
     wire::{Reader, Report, malformed, take_text},
 };
 
@@ -42,8 +35,6 @@ pub struct SecretUnavailable(pub String);
 const SIGN_IN_MESSAGE_BYTES: usize = 64 * 1024;
 /// Most rounds of messages a server may take to let us in: settings and notices included.
 const SIGN_IN_MESSAGES: usize = 500;
-/// How often a cancel is tried again if the server can't be reached.
-const CANCEL_ATTEMPTS: u32 = 3;
 
 /// What a connection is for.
 pub(crate) struct Login<'a> {
@@ -141,48 +132,6 @@ async fn open(login: &Login<'_>, postgres: &Postgres, resource: &str, secrets: &
         parameters,
         cancel: CancelTarget { address, tls, process, secret },
     })
-}
-
-/// How a server's identity is checked.
-#[derive(Clone)]
-struct Tls {
-    config: Arc<ClientConfig>,
-    name: ServerName<'static>,
-}
-
-impl Tls {
-    fn of(postgres: &Postgres, resource: &str) -> Result<Option<Self>, UpstreamError> {
-        let UpstreamTls::VerifyFull { ca_file, server_name } = &postgres.tls else { return Ok(None) };
-        let untrusted = |source| UpstreamError::Untrusted { resource: resource.to_owned(), source };
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(ca_file).map_err(|error| untrusted(error.into()))? {
-            roots.add(certificate.map_err(|error| untrusted(error.into()))?).map_err(|error| untrusted(error.into()))?;
-        }
-        let name = server_name.clone().unwrap_or_else(|| postgres.host.clone());
-        let name = ServerName::try_from(name).map_err(|error| untrusted(error.into()))?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| untrusted(error.into()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Some(Self { config: Arc::new(config), name }))
-    }
-}
-
-/// Asks for TLS where the resource file wants it; a server that has none is not spoken to.
-async fn encrypt(mut tcp: TcpStream, tls: Option<&Tls>) -> io::Result<UpstreamStream> {
-    tcp.set_nodelay(true)?;
-    let Some(tls) = tls else { return Ok(UpstreamStream::Plain(tcp)) };
-    let mut request = BytesMut::new();
-    frontend::ssl_request(&mut request);
-    tcp.write_all(&request).await?;
-    // Exactly one byte: what a liar in between adds in plain text is read as TLS and fails there.
-    if tcp.read_u8().await? != b'S' {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "server offers no TLS"));
-    }
-    let connector = tokio_rustls::TlsConnector::from(Arc::clone(&tls.config));
-    Ok(UpstreamStream::Tls(Box::new(connector.connect(tls.name.clone(), tcp).await?)))
 }
 
 fn classify_tls(error: io::Error, resource: &str) -> UpstreamError {
@@ -361,46 +310,12 @@ impl SignIn<'_> {
     }
 }
 
-/// Where and how to cancel what a connection runs.
-#[derive(Clone)]
-pub(crate) struct CancelTarget {
-    address: SocketAddr,
-    tls: Option<Tls>,
-    process: i32,
-    secret: i32,
-}
-
-impl CancelTarget {
-    /// Asks the server to cancel, over TLS where the session is. Returns once the server took it, or after `limit`.
-    pub(crate) async fn send(&self, limit: Duration) {
-        for attempt in 1..=CANCEL_ATTEMPTS {
-            match timeout(limit, self.try_send()).await {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => tracing::warn!(attempt, %error, "could not cancel upstream"),
-                Err(_) => tracing::warn!(attempt, "server does not take a cancel"),
-            }
-        }
-    }
-
-    async fn try_send(&self) -> io::Result<()> {
-        let mut stream = encrypt(TcpStream::connect(self.address).await?, self.tls.as_ref()).await?;
-        let mut request = BytesMut::new();
-        frontend::cancel_request(self.process, self.secret, &mut request);
-        stream.write_all(&request).await?;
-        stream.flush().await?;
-        // The server closes once it has passed the signal on; some close without TLS's goodbye.
-        match stream.read_u8().await {
-            Ok(_) => Err(malformed("server answered a cancel")),
-            Err(_) => Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use safeconduct_model::Ttl;
+    use safeconduct_model::{Ttl, UpstreamTls};
+    use tokio::io::AsyncReadExt;
 
     use super::*;
 

@@ -392,3 +392,34 @@ async fn rule_5_an_approval_is_for_that_session_alone() {
     assert_eq!(tags(&heard), "CZ", "{heard:?}");
     assert_eq!(world.rows(NOTE), "x");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rule_5_a_bound_statement_is_shown_with_its_parameters_and_runs_with_them() {
+    let (world, mut raw) = alice().await;
+    raw.say(|out| {
+        parse("u", "UPDATE orders SET note = $1 WHERE id = $2::int", out);
+        bind("", "u", &["bound", "7"], out);
+        run("", out);
+        frontend::sync(out);
+    })
+    .await;
+    let held = world.held().await;
+    let shown = format!("{:?}", held.access.envelope.scope);
+    assert!(shown.contains("bound") && shown.contains("\"7\""), "{shown}");
+    world.approve(&held).await;
+    let heard = raw.until_ready().await;
+    assert_eq!((tags(&heard).as_str(), errors(&heard)), ("12CZ", vec![]), "{heard:?}");
+    world.until_state(&held.access.envelope.access_request, "settled").await;
+    assert_eq!(world.rows("SELECT count(*) FROM orders WHERE note = 'bound'"), "1");
+    // Bound again it is another action, whatever its name.
+    raw.say(|out| {
+        bind("", "u", &["bound", "8"], out);
+        run("", out);
+        frontend::sync(out);
+    })
+    .await;
+    let again = world.held().await;
+    world.app.deny(&world.caller("bob"), &again.access.envelope.access_request, safeconduct_testkit::words("no")).await.unwrap();
+    assert_eq!(errors(&raw.until_ready().await), ["42501"]);
+    assert_eq!(world.rows("SELECT count(*) FROM orders WHERE note = 'bound'"), "1");
+}

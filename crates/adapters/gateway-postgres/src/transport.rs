@@ -1,0 +1,98 @@
+//! The way to a server: verified TLS or, where a resource file names the danger, none; and cancelling what runs there.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use postgres_protocol::message::frontend;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use safeconduct_model::{Postgres, UpstreamTls};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{stream::UpstreamStream, upstream::UpstreamError, wire::malformed};
+
+/// How often a cancel is tried if the server can't be reached.
+const CANCEL_ATTEMPTS: u32 = 3;
+
+/// How a server's identity is checked.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl Tls {
+    pub(crate) fn of(postgres: &Postgres, resource: &str) -> Result<Option<Self>, UpstreamError> {
+        let UpstreamTls::VerifyFull { ca_file, server_name } = &postgres.tls else { return Ok(None) };
+        let untrusted = |source| UpstreamError::Untrusted { resource: resource.to_owned(), source };
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(ca_file).map_err(|error| untrusted(error.into()))? {
+            roots.add(certificate.map_err(|error| untrusted(error.into()))?).map_err(|error| untrusted(error.into()))?;
+        }
+        let name = server_name.clone().unwrap_or_else(|| postgres.host.clone());
+        let name = ServerName::try_from(name).map_err(|error| untrusted(error.into()))?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| untrusted(error.into()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Some(Self { config: Arc::new(config), name }))
+    }
+}
+
+/// Asks for TLS where the resource file wants it; a server that has none is not spoken to.
+pub(crate) async fn encrypt(mut tcp: TcpStream, tls: Option<&Tls>) -> io::Result<UpstreamStream> {
+    tcp.set_nodelay(true)?;
+    let Some(tls) = tls else { return Ok(UpstreamStream::Plain(tcp)) };
+    let mut request = BytesMut::new();
+    frontend::ssl_request(&mut request);
+    tcp.write_all(&request).await?;
+    // Exactly one byte: what a liar in between adds in plain text is read as TLS and fails there.
+    if tcp.read_u8().await? != b'S' {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "server offers no TLS"));
+    }
+    let connector = tokio_rustls::TlsConnector::from(Arc::clone(&tls.config));
+    Ok(UpstreamStream::Tls(Box::new(connector.connect(tls.name.clone(), tcp).await?)))
+}
+
+/// Where and how to cancel what a connection runs.
+#[derive(Clone)]
+pub(crate) struct CancelTarget {
+    pub address: SocketAddr,
+    pub tls: Option<Tls>,
+    pub process: i32,
+    pub secret: i32,
+}
+
+impl CancelTarget {
+    /// Asks the server to cancel, over TLS where the session is. Returns once the server took it, or after `limit`.
+    pub(crate) async fn send(&self, limit: Duration) {
+        for attempt in 1..=CANCEL_ATTEMPTS {
+            match timeout(limit, self.try_send()).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => tracing::warn!(attempt, %error, "could not cancel upstream"),
+                Err(_) => tracing::warn!(attempt, "server does not take a cancel"),
+            }
+        }
+    }
+
+    async fn try_send(&self) -> io::Result<()> {
+        let mut stream = encrypt(TcpStream::connect(self.address).await?, self.tls.as_ref()).await?;
+        let mut request = BytesMut::new();
+        frontend::cancel_request(self.process, self.secret, &mut request);
+        stream.write_all(&request).await?;
+        stream.flush().await?;
+        // The server closes once it has passed the signal on; some close without TLS's goodbye.
+        match stream.read_u8().await {
+            Ok(_) => Err(malformed("server answered a cancel")),
+            Err(_) => Ok(()),
+        }
+    }
+}
