@@ -152,7 +152,8 @@ impl Action {
                 text::check_statement(&sql.text)?;
                 let lines = sql.copy_data.iter().flat_map(|data| data.first_lines.iter().map(String::as_str));
                 let parameters = sql.parameters.iter().filter_map(|parameter| parameter.shown.as_deref());
-                parameters.chain(lines).try_for_each(text::check_statement)
+                let settings = sql.settings.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+                [sql.database.as_str()].into_iter().chain(parameters).chain(lines).chain(settings).try_for_each(text::check_statement)
             }
             Self::Administration(Change::CreatePerson { display_name, .. } | Change::CreateWorkload { display_name, .. }) => {
                 crate::Words::new(display_name).map(drop)
