@@ -254,6 +254,12 @@ pub enum AccessEvent {
     Claimed {
         at: Timestamp,
     },
+    /// Somebody stopped an action that had been taken up; its outcome follows.
+    StopRequested {
+        at: Timestamp,
+        by: Actor,
+        reason: String,
+    },
     Settled {
         at: Timestamp,
         outcome: ExactOutcome,
@@ -301,6 +307,7 @@ impl AccessEvent {
             Self::Revoked { .. } => "grant_revoked",
             Self::Expired { .. } => "grant_expired",
             Self::Claimed { .. } => "action_claimed",
+            Self::StopRequested { .. } => "action_stop_requested",
             Self::Settled { .. } => "action_settled",
             Self::Ended { .. } => "grant_ended",
         }
@@ -369,7 +376,7 @@ fn fits(access: &Access, event: &AccessEvent) -> bool {
         )
         | (AccessEvent::Activated { .. }, S::Scheduled { .. })
         | (AccessEvent::Claimed { .. }, S::Ready { .. })
-        | (AccessEvent::Settled { .. }, S::Claimed { .. })
+        | (AccessEvent::StopRequested { .. } | AccessEvent::Settled { .. }, S::Claimed { .. })
         | (AccessEvent::Rejudged { .. } | AccessEvent::Revoked { .. }, S::Pending)
         | (
             AccessEvent::Rejudged { .. }
@@ -408,7 +415,7 @@ pub fn evolve(access: Option<Access>, event: &AccessEvent) -> Option<Access> {
         return Some(access);
     }
     match event {
-        AccessEvent::Submitted { .. } => {}
+        AccessEvent::Submitted { .. } | AccessEvent::StopRequested { .. } => {}
         AccessEvent::RefusedByPolicy { at, decision } => {
             access.state = AccessState::Refused { at: *at, reasons: decision.reasons.clone() };
             access.decision = decision.clone();

@@ -30,6 +30,8 @@ pub enum Command {
     Revoke { by: Actor, reason: String },
     /// Takes up an exact action to run it. `judgement` as for [`Command::Activate`].
     Claim { judgement: Decision },
+    /// Says who stopped an action that runs. Whoever runs it settles it.
+    Stop { by: Actor, reason: String },
     /// Reports how a claimed action ended.
     Settle { outcome: ExactOutcome },
     /// Policy changed. `judgement` is its answer with the approvals there are, `reissued` the envelope
@@ -190,6 +192,10 @@ pub fn decide(access: Option<&Access>, command: Command, now: Timestamp) -> Resu
             AccessState::Ready { .. } if judgement.outcome != Outcome::Allow => Err(Refused::DeniedByPolicy),
             AccessState::Ready { .. } => Ok(vec![AccessEvent::Claimed { at: now }]),
             AccessState::Claimed { .. } => Err(Refused::Running),
+            _ => Err(wrong(access)),
+        },
+        Command::Stop { by, reason } => match access.state {
+            AccessState::Claimed { .. } => Ok(vec![AccessEvent::StopRequested { at: now, by, reason }]),
             _ => Err(wrong(access)),
         },
         Command::Settle { outcome } => match access.state {

@@ -135,6 +135,11 @@ pub enum SignInEvent {
         source: String,
         at: Timestamp,
     },
+    /// Chosen with a one-time code, which is used up.
+    PasswordChosen {
+        name: PrincipalName,
+        at: Timestamp,
+    },
 }
 
 impl SignInEvent {
@@ -145,6 +150,7 @@ impl SignInEvent {
             Self::SignedIn { .. } => "signed_in",
             Self::SignedOut { .. } => "signed_out",
             Self::SignInFailed { .. } => "sign_in_failed",
+            Self::PasswordChosen { .. } => "password_chosen",
         }
     }
 }
@@ -193,6 +199,31 @@ pub enum NodeEvent {
         by: Actor,
         at: Timestamp,
     },
+    /// So many of one sort happened since then, beyond what is recorded one by one.
+    RecordsLeftOut {
+        what: LeftOut,
+        count: u64,
+        since: Timestamp,
+        at: Timestamp,
+    },
+    /// A recording was found at start whose session was never recorded as open: nothing was forwarded in it.
+    RecordingWithoutSession {
+        session: SessionId,
+        chunks: Vec<Chunk>,
+        lost: Option<String>,
+        at: Timestamp,
+    },
+}
+
+/// What a flood makes too much of to record one by one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "sort", rename_all = "snake_case")]
+pub enum LeftOut {
+    FailedSignIns,
+    /// What this principal asked for and policy denied.
+    DeniedAsks {
+        principal: PrincipalName,
+    },
 }
 
 impl NodeEvent {
@@ -205,6 +236,8 @@ impl NodeEvent {
             Self::CrashFound { .. } => "crash_found",
             Self::ClockBehind { .. } => "clock_behind",
             Self::ClockConfirmed { .. } => "clock_confirmed",
+            Self::RecordsLeftOut { .. } => "records_left_out",
+            Self::RecordingWithoutSession { .. } => "recording_without_session",
         }
     }
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use common::*;
 use safeconduct_lifecycle::{
-    AccessEvent, Approval, Chunk, DirectoryEvent, Event, ExactOutcome, NodeEvent, PolicyEvent, Session, SessionEvent, SignInEvent, Start,
-    StreamId, TransactionEnd, Withdrawal, evolve_session,
+    AccessEvent, Approval, Chunk, DirectoryEvent, Event, ExactOutcome, LeftOut, NodeEvent, PolicyEvent, Session, SessionEvent, SignInEvent,
+    Start, StreamId, TransactionEnd, Withdrawal, evolve_session,
 };
 use safeconduct_model::{AccessRequestId, Digest, Outcome, SessionId, SignInId};
 
@@ -47,6 +47,7 @@ fn access_events() -> Vec<AccessEvent> {
         AccessEvent::Revoked { at: at(1), by: person("bob"), reason: "stop\n\"now\"".into() },
         AccessEvent::Expired { at: at(1) },
         AccessEvent::Claimed { at: at(1) },
+        AccessEvent::StopRequested { at: at(1), by: person("bob"), reason: "stop".into() },
         AccessEvent::Ended { at: at(1) },
     ];
     events.extend(outcomes.map(|outcome| AccessEvent::Settled { at: at(1), outcome }));
@@ -89,6 +90,7 @@ fn every_event() -> Vec<(StreamId, Event)> {
         SignInEvent::SignedIn { sign_in: sign_in.clone(), name: who(), method: "password".into(), source: "::1".into(), at: at(0) },
         SignInEvent::SignedOut { sign_in, name: who(), by: by.clone(), at: at(0) },
         SignInEvent::SignInFailed { name: None, source: "::1".into(), at: at(0) },
+        SignInEvent::PasswordChosen { name: who(), at: at(0) },
     ];
     let policy =
         PolicyEvent::BundleApplied { hash: Digest::of_bytes(b"b"), by: by.clone(), standing_privilege: Some("one".into()), at: at(0) };
@@ -98,6 +100,14 @@ fn every_event() -> Vec<(StreamId, Event)> {
         NodeEvent::CrashFound { last_seen: at(-1), at: at(0) },
         NodeEvent::ClockBehind { seconds: 600, at: at(0) },
         NodeEvent::ClockConfirmed { by, at: at(0) },
+        NodeEvent::RecordsLeftOut { what: LeftOut::FailedSignIns, count: 7, since: at(-60), at: at(0) },
+        NodeEvent::RecordsLeftOut { what: LeftOut::DeniedAsks { principal: who() }, count: 1, since: at(-60), at: at(0) },
+        NodeEvent::RecordingWithoutSession {
+            session: SessionId::from_bits(4),
+            chunks: Vec::new(),
+            lost: Some("half a line".into()),
+            at: at(0),
+        },
     ];
     let access = StreamId::Access(AccessRequestId::from_bits(1));
     let session = StreamId::Session(SessionId::from_bits(1));
@@ -127,8 +137,8 @@ fn every_event_reads_back_as_it_was() {
 fn every_kind_of_event_has_a_name_of_its_own() {
     let all = every_event();
     let kinds: BTreeSet<&str> = all.iter().map(|(_, event)| event.kind()).collect();
-    let outcomes = 3; // `action_settled` is listed with four outcomes.
-    assert_eq!(kinds.len(), all.len() - outcomes);
+    let listed_again = 3 + 1; // `action_settled` with four outcomes, `records_left_out` of two sorts.
+    assert_eq!(kinds.len(), all.len() - listed_again);
     assert!(kinds.iter().all(|kind| kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
 }
 

@@ -498,3 +498,17 @@ fn an_extension_is_applied_and_gives_nothing_of_its_own() {
     assert!(!story.now().is_live(at(1)));
     assert_eq!(Story::granted(window()).run(Command::Apply, at(0)), Err(Refused::WrongState { state: "active" }));
 }
+
+#[test]
+fn who_stops_a_running_action_is_recorded_and_its_outcome_still_comes() {
+    let mut story = Story::granted(exact());
+    let stop = || Command::Stop { by: person("ann"), reason: "stop".into() };
+    assert!(story.run(stop(), at(61)).is_err(), "nothing runs yet");
+    story.run(Command::Claim { judgement: allow() }, at(61)).unwrap();
+    let events = story.run(stop(), at(62)).unwrap();
+    assert!(matches!(&events[..], [AccessEvent::StopRequested { by, .. }] if *by == person("ann")), "{events:?}");
+    assert_eq!(story.state(), "claimed");
+    story.run(settled(), at(63)).unwrap();
+    assert_eq!(story.state(), "settled");
+    assert!(story.run(stop(), at(64)).is_err());
+}
