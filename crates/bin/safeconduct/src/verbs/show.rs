@@ -140,6 +140,15 @@ fn what(envelope: &Envelope) -> Vec<(&'static str, String)> {
                     format!("${} = {}", place + 1, parameter.shown.as_deref().map_or("NULL".to_owned(), text::printable)),
                 ));
             }
+            if let Some(data) = &sql.copy_data {
+                rows.push(("copies", data.to_string()));
+                for line in &data.first_lines {
+                    rows.push(("", format!("| {}", text::printable_lines(line))));
+                }
+                if data.lines_left() > 0 {
+                    rows.push(("", format!("and {} more, not shown", data.lines_left())));
+                }
+            }
             for (name, value) in &sql.settings {
                 rows.push(("setting", format!("{} = {}", text::printable(name), text::printable(value))));
             }
