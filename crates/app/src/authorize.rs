@@ -69,8 +69,8 @@ const JUDGED_AT_ONCE: usize = 1024;
 impl App {
     pub(crate) fn authorize(&self, door: &Door, ask: &StatementAsk<'_>) -> Verdict {
         let (world, now) = (self.world(), self.now());
-        if let Some(end) = &door.standing.borrow().end {
-            return Verdict::Refuse(Refusal { sqlstate: end.sqlstate, message: end.reason.clone(), detail: None, hint: None });
+        if let Some(refusal) = door.over(now) {
+            return Verdict::Refuse(refusal);
         }
         let grants = door.grants.load();
         let needed = &ask.facts.operations;

@@ -10,7 +10,7 @@ use safeconduct_protocol::postgres::scram::{ITERATIONS, Verifier};
 use tokio::sync::watch;
 
 use crate::{
-    authorize::{Holds, Judged},
+    authorize::{Holds, Judged, Refusal},
     door_session::{DoorSession, JournalState},
     node::App,
     ports::{Record, What},
@@ -100,6 +100,15 @@ impl Door {
                 standing.end = Some(ended(reason()));
             }
         });
+    }
+
+    /// Why nothing passes any more: it must be cut, or its last deadline has passed and it will be at the next tick.
+    pub fn over(&self, now: Timestamp) -> Option<Refusal> {
+        let refusal = |sqlstate, message| Some(Refusal { sqlstate, message, detail: None, hint: None });
+        if let Some(end) = &self.standing.borrow().end {
+            return refusal(end.sqlstate, end.reason.clone());
+        }
+        if self.grants.load().iter().any(|a| a.is_live(now)) { None } else { refusal("57P01", "no grant is left".to_owned()) }
     }
 
     /// Ends the session by somebody's act.

@@ -180,10 +180,7 @@ impl DoorSession {
 
     /// A session that must be cut takes nothing up any more.
     fn still_open(&self) -> Result<(), Refusal> {
-        match &self.door.standing.borrow().end {
-            Some(end) => Err(Refusal { sqlstate: end.sqlstate, message: end.reason.clone(), detail: None, hint: None }),
-            None => Ok(()),
-        }
+        self.door.over(self.app.now()).map_or(Ok(()), Err)
     }
 
     /// Reports how a claimed action ended.

@@ -73,6 +73,8 @@ pub(crate) struct Submitted {
     pub merged: bool,
 }
 
+/// Most live grants of one principal that policy gave by itself.
+const LIVE_PER_PRINCIPAL: usize = 100;
 /// Latest start of a scheduled grant.
 const LATEST_START_SECONDS: i64 = 30 * 24 * 3600;
 
@@ -217,6 +219,9 @@ impl App {
                 return Err(Problem::no_resource(resource.name.as_str()));
             }
             let problem = Problem::denied_by_policy(&decision);
+            if !self.node.floods.records_denial(&submission.requester, now) {
+                return Err(problem);
+            }
             self.run(&mut work, &id, Command::Submit { envelope: Box::new(envelope), decision })?;
             self.commit(guard, work).await?;
             return Err(problem);
@@ -244,6 +249,9 @@ impl App {
                 return Err(Problem::new("REQ-005", ProblemKind::TooMany, format!("{waiting} of your access requests wait already"))
                     .next("cancel some with `cancel`, or wait until they are decided"));
             }
+        }
+        if decision.outcome == Outcome::Allow && !matches!(submission.origin, Origin::Extension { .. }) {
+            check_live(&world, &submission.requester)?;
         }
         self.run(&mut work, &id, Command::Submit { envelope: Box::new(envelope), decision })?;
         self.follow_up(&mut work).await?;
@@ -394,6 +402,17 @@ fn judge_submission(world: &World, submission: &Submission, principal: &Principa
         },
         now,
     )
+}
+
+/// Nobody looks at what policy allows at once: one principal has a bounded number of it.
+fn check_live(world: &World, requester: &PrincipalName) -> Result<(), Problem> {
+    let mine = world.access.values().filter(|a| a.envelope.requester == *requester && !a.state.is_final());
+    let live = mine.filter(|a| a.decision.outcome == Outcome::Allow && a.state.was_granted()).count();
+    if live < LIVE_PER_PRINCIPAL {
+        return Ok(());
+    }
+    Err(Problem::new("REQ-005", ProblemKind::TooMany, format!("you have {live} grants that nobody had to approve"))
+        .next("give some back with `release`, or use those you have"))
 }
 
 /// The same asking, if it waits already: approvers are not asked twice.

@@ -263,3 +263,31 @@ async fn door_secrets_go_with_the_last_grant_the_sign_in_and_the_person() {
     house.changed(Change::ResetSecret { name: parsed("alice") }).await;
     assert!(house.app.door_open(proved, 0, peer()).await.is_err());
 }
+
+#[tokio::test]
+async fn f01_between_the_deadline_and_the_tick_nothing_passes_and_nothing_is_asked() {
+    let house = House::new().await;
+    house.grant("alice", READ, 60).await;
+    let session = house.open("alice").await;
+    house.clock.advance(std::time::Duration::from_secs(60));
+    // Policy would allow the same read at once if it were asked for: the session's own right is over all the same.
+    for text in ["select 1 from orders", UPDATE] {
+        let Verdict::Refuse(refusal) = authorize(&session, text) else { panic!("{text} passed or was held after the deadline") };
+        assert_eq!(refusal.sqlstate, "57P01");
+        assert_eq!(session.place_hold(sql(text), false).await.unwrap_err().sqlstate, "57P01");
+    }
+}
+
+#[tokio::test]
+async fn f35_what_can_not_be_parsed_can_not_be_asked_for() {
+    let house = House::new().await;
+    let new = NewAccessRequest {
+        resource: parsed("orders-db"),
+        what: AskedFor::ExactSql { database: None, text: "selekt * frum orders".to_owned() },
+        reason: words("a typo"),
+        ticket: None,
+        duration: safeconduct_testkit::ttl(60),
+        starts_at: None,
+    };
+    assert_eq!(house.app.ask(&house.caller("alice"), new).await.unwrap_err().code, "REQ-001");
+}
