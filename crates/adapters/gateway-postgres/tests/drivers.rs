@@ -80,6 +80,23 @@ async fn refused(name: &str) {
     assert_eq!(world.rows("SELECT count(*) FROM pg_roles WHERE rolname = 'mallory'"), "0");
 }
 
+/// Runs it while somebody approves whatever is held, so often.
+async fn approved(name: &str, times: usize) {
+    let world = World::start().await;
+    world.window("alice", &[Operation::Read], 900).await;
+    let line = command_line(name, "");
+    let secret = world.secret("alice").await;
+    let (said, ()) = tokio::join!(run(world.client(&secret, &line[0]), &line), async {
+        for _ in 0..times {
+            let held = world.held().await;
+            world.approve(&held).await;
+            world.until_state(&held.access.envelope.access_request, "settled").await;
+        }
+    });
+    assert!(said.ok && said.out.ends_with("done"), "{}\n{}", said.out, said.err);
+    assert_eq!(world.rows("SELECT count(*) FROM orders WHERE id > 1000"), "3");
+}
+
 const READS: &[Operation] = &[Operation::Read];
 const WRITES: &[Operation] = &[Operation::Read, Operation::Write];
 
@@ -108,6 +125,11 @@ async fn jdbc_works_unchanged() {
     unchanged("JdbcDriver.java", "reads", READS).await;
     unchanged("JdbcDriver.java", "writes", WRITES).await;
     refused("JdbcRefusals.java").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f33_drivers_copy_rows_that_somebody_approves() {
+    tokio::join!(approved("psycopg_held_copy.py", 2), approved("asyncpg_held_copy.py", 2), approved("JdbcHeldCopy.java", 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
