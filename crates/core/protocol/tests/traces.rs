@@ -84,7 +84,8 @@ impl Replay {
                 Output::Hold(ask) => {
                     let copied = ask.copy_data.as_ref();
                     let copied = copied.map(|data| format!(" copies {} bytes {:?}", data.size_bytes, data.first_lines)).unwrap_or_default();
-                    self.found.push(format!("!  hold {:?} needs {}{copied}", ask.text, ask.operations));
+                    let settings: String = ask.settings.iter().map(|(name, value)| format!(" {name}={value:?}")).collect();
+                    self.found.push(format!("!  hold {:?} needs {}{copied}{settings}", ask.text, ask.operations));
                 }
                 Output::Withdrawn => self.found.push("!  withdrawn".to_owned()),
                 Output::Close(reason) => self.found.push(format!("!  close {reason}")),
@@ -256,6 +257,8 @@ traces! {
     f33_sql_execute,
     f34_stacked,
     f35_settings,
+    f35_settings_shown,
+    f35_settings_uncertain,
     f35_unparsable,
     fatal_and_notices,
     held_approved,

@@ -108,6 +108,8 @@ pub struct Reference {
 pub enum NotExact {
     #[error("the session has temporary objects, which can change what names mean")]
     TemporaryObjects,
+    #[error("a setting under which texts mean something else was set inside a transaction, or it is not known whether it was set")]
+    UncertainSetting,
     #[error("a parameter can't be shown as text")]
     UnreadableParameter,
     #[error("it runs a statement or cursor behind a name")]

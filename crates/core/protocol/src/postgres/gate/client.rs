@@ -27,25 +27,6 @@ const REFUSED_NAME: &str = "safeconduct refused";
 /// Most bytes kept for messages whose answers are outstanding.
 const MAX_OUTSTANDING_BYTES: usize = 16 << 20;
 
-/// Most settings that are part of an action.
-const MAX_SETTINGS: usize = 256;
-
-/// Settings without influence on what a statement means or how it answers.
-const WITHOUT_MEANING: [&str; 12] = [
-    "application_name",
-    "client_min_messages",
-    "extra_float_digits",
-    "idle_in_transaction_session_timeout",
-    "idle_session_timeout",
-    "lc_messages",
-    "lock_timeout",
-    "log_duration",
-    "seed",
-    "statement_timeout",
-    "synchronize_seqscans",
-    "transaction_timeout",
-];
-
 /// What becomes of a client's message.
 pub(super) enum Step {
     Forward,
@@ -488,6 +469,8 @@ impl Gate {
             Some(NotExact::Uncertain)
         } else if self.has_temporary {
             Some(NotExact::TemporaryObjects)
+        } else if self.settings.is_uncertain() {
+            Some(NotExact::UncertainSetting)
         } else if !referred.references.is_empty() {
             Some(NotExact::BehindName)
         } else if copies(&facts) {
@@ -497,7 +480,6 @@ impl Gate {
         } else {
             None
         };
-        let settings = self.settings.iter().filter(|(name, value)| self.config.settings.get(*name) != Some(value));
         Ask {
             text,
             facts,
@@ -505,7 +487,7 @@ impl Gate {
             operations,
             parameters,
             database: Arc::clone(&self.database),
-            settings: settings.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            settings: self.settings.of_action(),
             in_transaction: self.in_transaction(),
             settled: self.outstanding.is_empty(),
             copy_data: None,
@@ -586,21 +568,8 @@ impl Gate {
             self.taint();
         }
         self.has_temporary |= unknown || operations.contains(Operation::Temp);
-        for statement in statements {
-            match &statement.kind {
-                StatementKind::CreateTemp => self.has_temporary = true,
-                StatementKind::Set { name, .. } if WITHOUT_MEANING.contains(&name.as_str()) => {}
-                // More settings than anybody could look at: nothing is exact any more.
-                StatementKind::Set { value: Some(_), .. } if self.settings.len() >= MAX_SETTINGS => self.has_temporary = true,
-                StatementKind::Set { name, value: Some(value), .. } => {
-                    self.settings.insert(name.clone(), value.clone());
-                }
-                StatementKind::Set { name, value: None, .. } => {
-                    self.settings.remove(name);
-                }
-                _ => {}
-            }
-        }
+        self.has_temporary |= statements.iter().any(|statement| statement.kind == StatementKind::CreateTemp);
+        self.settings.sent(statement, statements, self.status == TransactionStatus::Idle && !self.segment_ran);
     }
 
     /// The refusal, if so many more names or bytes of text would be too many.

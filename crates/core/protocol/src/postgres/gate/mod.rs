@@ -16,6 +16,7 @@ mod client;
 mod names;
 mod refer;
 mod server;
+mod settings;
 mod spool;
 mod statements;
 
@@ -31,6 +32,7 @@ pub use ask::{
     Activity, Ask, Charge, CloseReason, Ended, Intent, Judge, NotExact, Output, Record, Reference, Resolution, Settlement, Verdict,
 };
 use names::Names;
+use settings::Settings;
 use spool::{Spool, Spooled};
 use statements::{Expect, Portal, Prepared, Progress};
 
@@ -46,6 +48,8 @@ pub struct Config {
     pub database: String,
     /// Settings as they are at the start, by lower-case name: only what differs from these is part of an action.
     pub settings: BTreeMap<String, String>,
+    /// Settings the client asked for at sign-in, by lower-case name: part of its actions like those it sets later.
+    pub wished: BTreeMap<String, String>,
     pub limits: Limits,
     /// Most prepared statements, and most portals, known at once.
     pub max_names: usize,
@@ -65,6 +69,7 @@ impl Config {
             session,
             database: database.to_owned(),
             settings: BTreeMap::new(),
+            wished: BTreeMap::new(),
             limits: Limits::default(),
             max_names: 10_000,
             max_text_bytes: 16 << 20,
@@ -112,7 +117,7 @@ pub struct Gate {
     spooled: Option<Spooled>,
     holding: Option<Holding>,
     has_temporary: bool,
-    settings: BTreeMap<String, String>,
+    settings: Settings,
     /// Rows sent for the statement that is being answered.
     rows: u64,
     /// What is told to the client at the next message boundary.
@@ -146,7 +151,7 @@ impl Gate {
             database: config.database.as_str().into(),
             client: Splitter::new(Side::Client, config.limits),
             server: Splitter::new(Side::Server, config.limits),
-            settings: config.settings.clone(),
+            settings: Settings::new(config.settings.clone(), &config.wished),
             config,
             status: TransactionStatus::Idle,
             outstanding: VecDeque::new(),

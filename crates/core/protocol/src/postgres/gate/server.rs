@@ -312,6 +312,7 @@ impl Gate {
         };
         self.copy_over();
         self.status = status;
+        self.settings.confirmed(through, failed, status == TransactionStatus::Idle);
         if status == TransactionStatus::Idle {
             self.settle(through, how, out);
             self.charges.retain(|charge| charge.statement > through);
@@ -454,7 +455,7 @@ impl Gate {
                 return Step::Meaning(format!("{name} is {value}"));
             }
             "datestyle" | "intervalstyle" | "timezone" | "search_path" | "session_authorization" => {
-                self.settings.insert(name, value.to_owned());
+                self.settings.reported(name, value);
             }
             _ => {}
         }
