@@ -84,6 +84,7 @@ pub(crate) async fn run(
     let Upstream { stream, rest, parameters, cancel } = upstream;
     let mut gate = Config::new(session.id().clone(), session.database());
     gate.limits = shared.config.limits.frames;
+    gate.wished = wishes.settings.iter().cloned().collect();
     let mut server_rest = BytesMut::new();
     for (name, value) in &parameters {
         if wishes.has(name) {

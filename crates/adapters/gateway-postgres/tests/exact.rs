@@ -3,12 +3,17 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use safeconduct_app::{
-    AskedFor,
-    ports::{BoxFuture, ResultPart, ResultSink, SinkClosed},
+    AccessView, AskedFor,
+    ports::{BoxFuture, Executor as _, ResultPart, ResultSink, Run, SinkClosed},
 };
+use safeconduct_gateway_postgres::{Limits, PostgresExecutor};
 use safeconduct_lifecycle::{ExactOutcome, TransactionEnd};
-use safeconduct_model::AccessRequestId;
+use safeconduct_model::{
+    AccessRequestId, Action, Audit, GrantId, MintingKey, Operation, ResourceKind, Scope, SessionId, SqlAction, UpstreamTls,
+};
 use safeconduct_testkit::ttl;
 use support::World;
 
@@ -65,14 +70,65 @@ async fn an_exact_action_runs_once_and_says_how_it_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copying_out_gives_rows_and_copying_in_has_nothing_to_give() {
+async fn copying_out_gives_rows_and_copying_in_is_not_begun() {
     let world = World::start().await;
     let (outcome, parts) = run(&world, "COPY (UPDATE orders SET note = 'c' WHERE id = 1 RETURNING id, note) TO STDOUT").await;
     assert!(matches!(outcome, ExactOutcome::Executed { rows: Some(1), .. }), "{outcome:?}");
     assert!(parts.contains(&ResultPart::Row { values: vec![Some("1\tc\n".into())] }), "{parts:?}");
-    let (outcome, _) = run(&world, "COPY orders FROM STDIN").await;
-    assert!(matches!(outcome, ExactOutcome::Failed { .. } | ExactOutcome::RefusedNotRun { .. }), "{outcome:?}");
+    // The data was only ever in somebody's session: nothing is begun, not what stands before it in the text either.
+    for text in ["COPY orders FROM STDIN", "UPDATE orders SET note = 'marker-copy'; coPy orders (id, note) FROM STDIN WITH (FORMAT csv)"] {
+        let (outcome, _) = run(&world, text).await;
+        assert!(matches!(outcome, ExactOutcome::RefusedNotRun { ref why } if why.contains("connect")), "{outcome:?}");
+    }
+    assert!(!world.server.log().contains("COPY orders FROM STDIN") && !world.server.log().contains("marker-copy"));
     assert_eq!(world.rows("SELECT count(*) FROM orders"), "100");
+    // The word alone is no COPY.
+    let (outcome, _) = run(&world, "UPDATE orders SET note = 'copy' WHERE id = 2").await;
+    assert!(matches!(outcome, ExactOutcome::Executed { rows: Some(1), .. }), "{outcome:?}");
+}
+
+/// The action of a held statement, and the resource it is for.
+fn action(view: &AccessView) -> SqlAction {
+    let Scope::Exact { action: Action::Sql(sql), .. } = &view.access.envelope.scope else { panic!("{view:?}") };
+    sql.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f35_a_text_is_shown_and_run_under_the_settings_it_was_meant_under() {
+    let world = World::start().await;
+    world.rows("ALTER TABLE orders ADD COLUMN due date");
+    world.window("alice", &[Operation::Read], 900).await;
+    let secret = world.secret("alice").await;
+    let update = "UPDATE orders SET due = '01/02/2026' WHERE id = 1";
+    let mut psql = world.client(&secret, "psql");
+    psql.env("PGOPTIONS", "-c lc_time=C -c statement_timeout=60s").args(["-X", "-c", "SET datestyle TO 'ISO, DMY'", "-c", update]);
+    let child = psql.spawn().unwrap();
+    let held = world.held().await;
+    let shown = [("datestyle".to_owned(), "ISO, DMY".to_owned()), ("lc_time".to_owned(), "C".to_owned())];
+    assert_eq!(action(&held).settings, shown.into());
+    world.approve(&held).await;
+    assert!(child.wait_with_output().await.unwrap().status.success());
+    assert_eq!(world.rows("SELECT due FROM orders WHERE id = 1"), "2026-02-01");
+
+    // The executor reads the same text under the settings that are stored with it, and under the server's own where none are.
+    let mut resource = safeconduct_testkit::postgres_resource("orders-db");
+    let ResourceKind::Postgres(postgres) = &mut resource.kind else { panic!() };
+    postgres.port = world.server.port;
+    postgres.host.clone_from(&world.server.host);
+    postgres.tls = UpstreamTls::VerifyFull { ca_file: world.server.ca_file.display().to_string(), server_name: Some("localhost".into()) };
+    let resource = Arc::new(resource);
+    for (settings, due) in [(action(&held).settings, "2026-02-01"), (Default::default(), "2026-01-02")] {
+        let action = SqlAction { text: update.replace("id = 1", "id = 2"), settings, ..action(&held) };
+        let (_keep, stop) = tokio::sync::watch::channel(false);
+        let session = SessionId::from_bits(77);
+        let permit = MintingKey::make().mint(session, GrantId::from_bits(7), Some(AccessRequestId::from_bits(7)), true, Audit::Journaled);
+        let run = Run { permit, resource: Arc::clone(&resource), action, principal: "alice".parse().unwrap(), stop };
+        let password = world.server.password.clone();
+        let executor = PostgresExecutor::new(Arc::new(move |_| Ok(zeroize::Zeroizing::new(password.clone()))), Limits::default());
+        let outcome = executor.execute(run, &mut Kept::default()).await;
+        assert!(matches!(outcome, ExactOutcome::Executed { rows: Some(1), .. }), "{outcome:?}");
+        assert_eq!(world.rows("SELECT due FROM orders WHERE id = 2"), due);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,5 +149,80 @@ async fn an_action_that_the_server_ends_has_failed() {
     };
     let (outcome, ()) = tokio::join!(running, stopping);
     assert!(matches!(outcome, Ok(ExactOutcome::Failed { ref sqlstate, .. }) if sqlstate == "57P01"), "{outcome:?}");
+    assert_eq!(world.rows("SELECT note FROM orders WHERE id = 1"), "order 1");
+}
+
+const RUNNING: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'UPDATE orders%pg_sleep%' AND state = 'active'";
+const SLOW: &str = "UPDATE orders SET note = 'slow' || pg_sleep(600)::text WHERE id = 1";
+
+async fn until(world: &World, sql: &str, wanted: &str) {
+    while world.rows(sql) != wanted {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What the ledger holds of an access request, as the people who decide about it see it.
+async fn state(world: &World, id: &AccessRequestId) -> String {
+    format!("{:?}", world.app.access(&world.caller("alice"), id).await.unwrap().access)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f03_revoking_a_running_action_stops_it_at_the_server_and_says_how_it_ended() {
+    let world = World::start().await;
+    let id = approved(&world, SLOW).await;
+    let (caller, mut kept) = (world.caller("alice"), Kept::default());
+    let running = world.app.execute(&caller, &id, &mut kept);
+    let revoking = async {
+        until(&world, RUNNING, "1").await;
+        world.app.revoke(&world.caller("ann"), &id.grant(), words("incident")).await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(running, revoking);
+    // The server said so: it did not happen.
+    assert!(matches!(outcome, Ok(ExactOutcome::Failed { ref sqlstate, .. }) if sqlstate == "57014"), "{outcome:?}");
+    assert_eq!(world.rows(RUNNING), "0");
+    assert_eq!(world.rows("SELECT note FROM orders WHERE id = 1"), "order 1");
+    world.until_state(&id, "settled").await;
+    let settled = state(&world, &id).await;
+    assert!(settled.contains("57014"), "{settled}");
+    let again = world.app.execute(&caller, &id, &mut Kept::default()).await;
+    assert!(again.is_err(), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f03_stopping_between_statements_of_a_committed_transaction_never_claims_that_nothing_happened() {
+    let world = World::start().await;
+    let text = "UPDATE orders SET note = 'kept' WHERE id = 2; COMMIT; SELECT pg_sleep(600)";
+    let id = approved(&world, text).await;
+    let (caller, mut kept) = (world.caller("alice"), Kept::default());
+    let running = world.app.execute(&caller, &id, &mut kept);
+    let revoking = async {
+        until(&world, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%COMMIT; SELECT pg_sleep%' AND wait_event = 'PgSleep'", "1").await;
+        world.app.revoke(&world.caller("bob"), &id.grant(), words("incident")).await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(running, revoking);
+    assert!(matches!(outcome, Ok(ExactOutcome::Failed { ref sqlstate, .. }) if sqlstate == "57014"), "{outcome:?}");
+    // What was committed before stays, and what was reported says which statements were completed.
+    assert_eq!(world.rows("SELECT note FROM orders WHERE id = 2"), "kept");
+    let completed = |command: &str| kept.parts.iter().any(|part| matches!(part, ResultPart::Complete { command: found, .. } if found == command));
+    assert!(completed("UPDATE 1") && completed("COMMIT"), "{:?}", kept.parts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f57_disabling_the_requester_stops_what_runs_and_a_freeze_does_not() {
+    let world = World::start().await;
+    let id = approved(&world, SLOW).await;
+    let (caller, mut kept) = (world.caller("alice"), Kept::default());
+    let running = world.app.execute(&caller, &id, &mut kept);
+    let disabling = async {
+        until(&world, RUNNING, "1").await;
+        // A freeze lets nothing begin; what was claimed before is let end.
+        let freeze = ask_change(&world, Change::Freeze { reason: "incident".into() }).await;
+        assert_eq!(world.rows(RUNNING), "1", "{freeze}");
+        let unfreeze = ask_change(&world, Change::Unfreeze).await;
+        assert_eq!(world.rows(RUNNING), "1", "{unfreeze}");
+        ask_change(&world, Change::DisableUser { name: parsed("alice") }).await;
+    };
+    let (outcome, ()) = tokio::join!(running, disabling);
+    assert!(matches!(outcome, Ok(ExactOutcome::Failed { ref sqlstate, .. }) if sqlstate == "57014"), "{outcome:?}");
     assert_eq!(world.rows("SELECT note FROM orders WHERE id = 1"), "order 1");
 }
