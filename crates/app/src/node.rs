@@ -17,6 +17,7 @@ use crate::{
     door_session::HoldOutcome,
     effective_clock::EffectiveClock,
     facts::{FactsService, function_classes},
+    floods::Floods,
     identity::SignIns,
     judge::statement_of,
     ports::{CheckpointSigner, Clock, Entropy, Executor, Recorder, Store},
@@ -91,6 +92,7 @@ pub(crate) struct Node {
     pub runs: Mutex<HashMap<AccessRequestId, watch::Sender<bool>>>,
     pub executor: OnceLock<Arc<dyn Executor>>,
     pub sign_ins: SignIns,
+    pub floods: Floods,
     pub door_secrets: Mutex<DoorSecrets>,
     pub door_salt_key: [u8; 32],
     /// By bundle: a reader with an older world never leaves its classes to a newer one.
@@ -173,7 +175,9 @@ impl App {
             Some(safeconduct_lifecycle::Event::Access(event)) => Some(&**event),
             _ => None,
         });
-        Ok(replay(None, events))
+        // Erased events count: the next one follows them.
+        let version = u64::try_from(stored.len()).unwrap_or(u64::MAX);
+        Ok(replay(None, events).map(|access| Access { version, ..access }))
     }
 
     /// Puts the access request into the unit of work, from the store if it is no longer open.

@@ -195,6 +195,11 @@ pub trait Store: Send + Sync + 'static {
     /// Leaf bytes, and key and body unless erased, of entries `from..from + limit`.
     fn entries(&self, from: u64, limit: u32) -> BoxFuture<'_, Result<Vec<LedgerEntry>, StoreError>>;
 
+    /// Erases the body of an entry with its commitment key, for good: events and entries come without it from then on, while
+    /// leaf, tree and proofs stay as they are. False if there is no such entry or its body is gone already. The erasure itself
+    /// is the caller's to record.
+    fn erase_body(&self, index: u64) -> BoxFuture<'_, Result<bool, StoreError>>;
+
     /// Inclusion proof of entry `index` in the tree of `size`.
     fn inclusion_proof(&self, index: u64, size: u64) -> BoxFuture<'_, Result<Option<Vec<[u8; 32]>>, StoreError>>;
 
@@ -230,8 +235,13 @@ pub trait Recorder: Send + Sync + 'static {
     /// When it can't be made; then the session must not open.
     fn open(&self, session: &SessionId) -> Result<Box<dyn Journal>, RecordingError>;
 
-    /// Digests, seals and reports journals that were left open by a crash, each with what could be read.
+    /// Digests, seals and reports every journal that is not settled, each with what could be read: those a crash left open, and
+    /// those that were closed but whose last words may not be in the ledger. Journals in use are left alone.
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Recovered>, RecordingError>>;
+
+    /// The ledger has everything it needs about this session's journal: [`Recorder::recover`] reports it no more. Call it once
+    /// that is durable. Doing it again is harmless.
+    fn settled(&self, session: &SessionId) -> BoxFuture<'_, Result<(), RecordingError>>;
 
     /// The records of a session, in order, `limit` from `from` on. Checks nothing: digests are checked by [`Recorder::chunk_digest`].
     fn read(&self, session: &SessionId, from: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, RecordingError>>;
@@ -261,7 +271,7 @@ pub trait Journal: Send {
     fn close(self: Box<Self>) -> Result<Vec<Chunk>, RecordingError>;
 }
 
-/// A journal found open at start.
+/// A journal found unsettled at start.
 #[derive(Clone, Debug)]
 pub struct Recovered {
     pub session: SessionId,

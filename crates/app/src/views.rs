@@ -284,15 +284,18 @@ impl App {
         Ok(sessions)
     }
 
-    async fn load_session(&self, id: &SessionId) -> Result<Option<Session>, Problem> {
+    pub(crate) async fn load_session(&self, id: &SessionId) -> Result<Option<Session>, Problem> {
         if let Some(session) = self.world().sessions.get(id) {
             return Ok(Some((**session).clone()));
         }
         let stored = self.node.ports.store.load(StreamId::Session(id.clone())).await?;
-        Ok(stored.iter().fold(None, |session, stored| match &stored.event {
+        let session = stored.iter().fold(None, |session, stored| match &stored.event {
             Some(safeconduct_lifecycle::Event::Session(event)) => safeconduct_lifecycle::evolve_session(session, id, event),
             _ => session,
-        }))
+        });
+        // Erased events count: the next one follows them.
+        let version = u64::try_from(stored.len()).unwrap_or(u64::MAX);
+        Ok(session.map(|session| Session { version, ..session }))
     }
 
     async fn seen_session(&self, caller: &Caller, id: &SessionId) -> Result<Session, Problem> {

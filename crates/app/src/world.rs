@@ -115,6 +115,23 @@ impl World {
         }
     }
 
+    /// Counts an event whose body was erased: what it did is not known any more, but the stream is as long as it is.
+    pub fn pass_over(&mut self, stream: &StreamId) {
+        match stream {
+            StreamId::Access(id) => {
+                if let Some(access) = self.access.get_mut(id) {
+                    Arc::make_mut(access).version += 1;
+                }
+            }
+            StreamId::Session(id) => {
+                if let Some(session) = self.sessions.get_mut(id) {
+                    Arc::make_mut(session).version += 1;
+                }
+            }
+            _ => *self.versions.entry(stream.clone()).or_default() += 1,
+        }
+    }
+
     /// Drops what is over: it is read from the store when somebody asks.
     pub fn drop_closed(&mut self) {
         self.access.retain(|_, access| is_open(access));
@@ -153,6 +170,11 @@ impl Work {
     pub fn recall(&mut self, access: Access) {
         let id = access.envelope.access_request.clone();
         self.world.access.entry(id).or_insert_with(|| Arc::new(access));
+    }
+
+    /// Puts a session that is closed where events can be added to it.
+    pub fn recall_session(&mut self, session: Session) {
+        self.world.sessions.entry(session.id.clone()).or_insert_with(|| Arc::new(session));
     }
 
     /// Decides a command and makes its events part of this unit.

@@ -287,6 +287,9 @@ mod many {
         fn entries(&self, from: u64, limit: u32) -> BoxFuture<'_, Result<Vec<LedgerEntry>, StoreError>> {
             self.small.entries(from, limit)
         }
+        fn erase_body(&self, index: u64) -> BoxFuture<'_, Result<bool, StoreError>> {
+            self.small.erase_body(index)
+        }
         fn inclusion_proof(&self, index: u64, size: u64) -> BoxFuture<'_, Result<Option<Vec<[u8; 32]>>, StoreError>> {
             self.small.inclusion_proof(index, size)
         }

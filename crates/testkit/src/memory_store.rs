@@ -36,7 +36,7 @@ struct State {
 struct Kept {
     stored: Stored,
     leaf: Vec<u8>,
-    body: ([u8; 32], String),
+    body: Option<([u8; 32], String)>,
 }
 
 impl MemoryStore {
@@ -99,7 +99,7 @@ impl State {
             levels.resize(levels.len().max(usize::from(stored.level) + 1), Vec::new());
             levels[usize::from(stored.level)].push(stored.hash);
         });
-        self.entries.push(Kept { stored: Stored { index, stream, version, at, event: Some(event) }, leaf, body: (key, body) });
+        self.entries.push(Kept { stored: Stored { index, stream, version, at, event: Some(event) }, leaf, body: Some((key, body)) });
         Ok(())
     }
 
@@ -260,7 +260,17 @@ impl Store for MemoryStore {
     fn entries(&self, from: u64, limit: u32) -> BoxFuture<'_, Result<Vec<LedgerEntry>, StoreError>> {
         self.with(|state| {
             let kept = state.entries.iter().filter(|kept| kept.stored.index >= from).take(limit as usize);
-            Ok(kept.map(|kept| LedgerEntry { index: kept.stored.index, leaf: kept.leaf.clone(), body: Some(kept.body.clone()) }).collect())
+            Ok(kept.map(|kept| LedgerEntry { index: kept.stored.index, leaf: kept.leaf.clone(), body: kept.body.clone() }).collect())
+        })
+    }
+
+    fn erase_body(&self, index: u64) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.with(|state| {
+            let kept = state.entries.iter_mut().find(|kept| kept.stored.index == index);
+            Ok(kept.is_some_and(|kept| {
+                kept.stored.event = None;
+                kept.body.take().is_some()
+            }))
         })
     }
 

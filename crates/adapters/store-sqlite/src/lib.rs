@@ -192,6 +192,10 @@ impl Store for SqliteStore {
         Box::pin(self.read(move |connection| queries::entries(connection, from, limit)))
     }
 
+    fn erase_body(&self, index: u64) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.write(move |connection, _| queries::erase_body(connection, index)))
+    }
+
     fn inclusion_proof(&self, index: u64, size: u64) -> BoxFuture<'_, Result<Option<Vec<[u8; 32]>>, StoreError>> {
         Box::pin(self.read(move |connection| tree::inclusion_proof(connection, index, size)))
     }

@@ -221,3 +221,10 @@ pub(crate) fn checkpoint(connection: &Connection) -> Result<Option<String>, Stor
     let mut statement = connection.prepare_cached("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").map_err(broken)?;
     statement.query_row([], |row| row.get(0)).optional().map_err(broken)
 }
+
+/// Removes a body with its key. What they were is overwritten in the file (`secure_delete`), and in the write-ahead log as it is reused.
+pub(crate) fn erase_body(connection: &Connection, index: u64) -> Result<bool, StoreError> {
+    let Ok(index) = i64::try_from(index) else { return Ok(false) };
+    let mut statement = connection.prepare_cached("DELETE FROM bodies WHERE idx = ?1").map_err(broken)?;
+    Ok(statement.execute([index]).map_err(broken)? > 0)
+}

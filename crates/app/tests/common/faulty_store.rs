@@ -144,6 +144,9 @@ impl Store for FaultyStore {
     fn entries(&self, from: u64, limit: u32) -> BoxFuture<'_, Result<Vec<LedgerEntry>, StoreError>> {
         self.inner.entries(from, limit)
     }
+    fn erase_body(&self, index: u64) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inner.erase_body(index)
+    }
     fn inclusion_proof(&self, index: u64, size: u64) -> BoxFuture<'_, Result<Option<Vec<[u8; 32]>>, StoreError>> {
         self.inner.inclusion_proof(index, size)
     }

@@ -41,6 +41,7 @@ pub async fn store_conformance(make: impl AsyncFn() -> Fresh<dyn Store>) {
         store_ledger::proofs_verify,
         store_ledger::bodies_fit_their_commitments,
         store_ledger::the_newest_checkpoint_counts,
+        store_ledger::an_erased_body_is_gone_and_the_tree_stays,
     );
 }
 

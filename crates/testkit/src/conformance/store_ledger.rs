@@ -125,3 +125,27 @@ pub(super) async fn the_newest_checkpoint_counts(store: Arc<dyn Store>) {
     }
     assert_eq!(store.checkpoint().await.unwrap().as_deref(), Some("nine"));
 }
+
+pub(super) async fn an_erased_body_is_gone_and_the_tree_stays(store: Arc<dyn Store>) {
+    fill(&store, 300).await;
+    let (head, before) = (store.tree_head().await.unwrap(), all_entries(&store).await);
+    for erased in [0, 7, 255, 299] {
+        assert!(store.erase_body(erased).await.unwrap());
+        assert!(!store.erase_body(erased).await.unwrap(), "it is gone already");
+        let entry = store.entries(erased, 1).await.unwrap().remove(0);
+        assert_eq!((entry.leaf.as_slice(), entry.body.is_none()), (before[erased as usize].leaf.as_slice(), true));
+        let stored = store.events_from(erased, 1).await.unwrap().remove(0);
+        assert!(stored.event.is_none());
+        assert_eq!(store.load(stored.stream).await.unwrap().len(), 1, "its place in the stream stays");
+        let proof = hashes(store.inclusion_proof(erased, head.size).await.unwrap().unwrap());
+        verify_inclusion(&leaf_hash(&entry.leaf), erased, head.size, &proof, &TreeHash::from_bytes(head.root)).unwrap();
+    }
+    assert!(!store.erase_body(300).await.unwrap());
+    assert!(!store.erase_body(u64::MAX).await.unwrap());
+    assert_eq!(store.tree_head().await.unwrap(), head);
+    assert!(store.entries(1, 6).await.unwrap().iter().all(|entry| entry.body.is_some()), "the others are as they were");
+    store.append(vec![to_session(301, 0, vec![opened()])], START).await.unwrap();
+    let proof = hashes(store.consistency_proof(head.size, head.size + 1).await.unwrap().unwrap());
+    let grown = store.tree_head().await.unwrap();
+    verify_consistency(head.size, &TreeHash::from_bytes(head.root), grown.size, &TreeHash::from_bytes(grown.root), &proof).unwrap();
+}
