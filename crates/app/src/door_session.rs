@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use safeconduct_lifecycle::{AccessState, Command, ExactOutcome, SessionEvent, StreamId, Withdrawal};
+use safeconduct_lifecycle::{AccessState, Chunk, Command, ExactOutcome, SessionEvent, StreamId, Withdrawal};
 use safeconduct_model::{
     AccessRequestId, Action, GrantId, Origin, Outcome, Permit, PrincipalName, Resource, Scope, SessionId, SqlAction, Timestamp,
 };
@@ -266,25 +266,30 @@ impl App {
         let mut state = door.journal.lock().await;
         let statements = state.statements;
         let mut events = Vec::new();
-        if let Some(mut journal) = state.journal.take() {
+        let mut sealed = false;
+        if let Some(journal) = state.journal.take() {
             let now = self.now();
             let closing = Record { n: state.records + 1, at: now, what: What::Closed { why: why.clone() } };
-            let lost = |error: &RecordingError| SessionEvent::RecordingLost { why: error.to_string(), at: now };
+            let lost = |why: String| SessionEvent::RecordingLost { why, at: now };
             if state.failed {
-                events.push(SessionEvent::RecordingLost { why: "some of its records could not be written".to_owned(), at: now });
+                events.push(lost("some of its records could not be written".to_owned()));
             }
-            if let Err(error) = journal.append(&[closing]) {
-                events.push(lost(&error));
-            }
-            match journal.close() {
+            let (appended, closed) = close_journal(journal, closing).await;
+            events.extend(appended.err().map(|error| lost(error.to_string())));
+            sealed = closed.is_ok();
+            match closed {
                 Ok(chunks) => events.extend(chunks.into_iter().map(|chunk| SessionEvent::ChunkSealed { chunk, at: now })),
-                Err(error) => events.push(lost(&error)),
+                Err(error) => events.push(lost(error.to_string())),
             }
         }
         drop(state);
         self.node.doors.lock().remove(&door.id);
         events.push(SessionEvent::Closed { why, statements, at: self.now() });
         self.add_session_events(&door.id, events).await;
+        // The ledger has all of it now. What could not be sealed is left for the next start to recover.
+        if sealed && let Err(error) = self.node.ports.recorder.settled(&door.id).await {
+            tracing::warn!(%error, session = %door.id, "a closed recording is not marked as settled");
+        }
         self.retire_ended().await;
     }
 
@@ -318,6 +323,15 @@ impl App {
         })
         .await;
     }
+}
+
+/// Writes the last record and seals the journal, where waiting for the disk holds nobody up.
+async fn close_journal(mut journal: Box<dyn Journal>, closing: Record) -> (Result<(), RecordingError>, Result<Vec<Chunk>, RecordingError>) {
+    let closed = tokio::task::spawn_blocking(move || {
+        let appended = journal.append(&[closing]);
+        (appended, journal.close())
+    });
+    closed.await.unwrap_or_else(|cause| (Ok(()), Err(RecordingError::Unwritable(Box::new(cause)))))
 }
 
 fn as_refusal(problem: &Problem) -> Refusal {

@@ -123,7 +123,7 @@ async fn a_claimed_statement_whose_session_is_lost_has_an_unknown_outcome() {
     approve(&house, &hold.request).await;
     let _ = session.claim(&hold.request).await.unwrap();
     drop(session);
-    settle_down().await;
+    until(async || house.state(&hold.request).await.name() != "claimed").await;
     let state = house.state(&hold.request).await;
     assert!(matches!(state, AccessState::Settled { outcome: ExactOutcome::Unknown { .. }, .. }), "{state:?}");
 }
@@ -136,7 +136,7 @@ async fn a_dropped_session_is_closed_and_its_holds_are_withdrawn() {
     let id = session.id().clone();
     let hold = session.place_hold(sql(UPDATE), false).await.unwrap();
     drop(session);
-    settle_down().await;
+    until(async || house.kinds(StreamId::Session(id.clone())).await.last().unwrap() == "session_closed").await;
     assert_eq!(house.state(&hold.request).await.name(), "withdrawn");
     assert_eq!(
         house.kinds(StreamId::Session(id)).await,
@@ -290,4 +290,22 @@ async fn f35_what_can_not_be_parsed_can_not_be_asked_for() {
         starts_at: None,
     };
     assert_eq!(house.app.ask(&house.caller("alice"), new).await.unwrap_err().code, "REQ-001");
+}
+
+#[tokio::test]
+async fn a_second_secret_leaves_the_first_one_working_and_their_number_is_bounded() {
+    let house = House::new().await;
+    house.grant("alice", READ, 600).await;
+    let (alice, resource) = (house.caller("alice"), parsed("orders-db"));
+    let mut made = Vec::new();
+    for _ in 0..9 {
+        house.app.connect(&alice, &resource, None).await.unwrap();
+        made = house.app.door_lookup("alice", "orders-db").verifiers().to_vec();
+    }
+    assert_eq!(made.len(), 8, "the oldest of nine is gone");
+    for proved in 0..made.len() {
+        let lookup = house.app.door_lookup("alice", "orders-db");
+        let session = house.app.door_open(lookup, proved, peer()).await.map_err(|e| e.to_string()).unwrap();
+        session.close("done").await;
+    }
 }

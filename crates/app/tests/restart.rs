@@ -6,9 +6,12 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use safeconduct_app::ports::What;
-use safeconduct_lifecycle::StreamId;
-use safeconduct_model::{Operation, SqlAction};
+use safeconduct_app::{
+    DoorSession,
+    ports::{Recorder, Store, What},
+};
+use safeconduct_lifecycle::{Event, SessionEvent, StreamId};
+use safeconduct_model::{GrantId, Operation, SessionId, SqlAction};
 use safeconduct_testkit::{ttl, words};
 
 const READ: &[Operation] = &[Operation::Read];
@@ -93,8 +96,9 @@ async fn f22_f48_a_store_that_fails_at_any_append_leaves_nothing_half_done() {
         assert_eq!(house.app.status().await.live_grants, usize::from(asked.is_ok()) + usize::from(approved.is_ok()));
         let grants = house.app.status().await.live_grants;
         house.store.full_after(u64::MAX);
-        drop(opened);
-        settle_down().await;
+        if let Ok(session) = opened {
+            session.close("done").await;
+        }
         let events = house.events().await;
         let house = house.crash().await;
         assert!(house.events().await >= events);
@@ -124,4 +128,124 @@ async fn the_ledger_says_everything_that_happened_in_order() {
     assert!(stored.windows(2).all(|pair| pair[0].at <= pair[1].at));
     let kinds = house.kinds(StreamId::Access(grant.access_request())).await;
     assert_eq!(kinds, ["access_request_submitted", "grant_given", "grant_activated", "grant_extended", "grant_expired", "grant_ended"]);
+}
+
+fn intent(statement: u64, grant: &GrantId) -> What {
+    What::Intent {
+        statement,
+        text: UPDATE.to_owned(),
+        parameters: Vec::new(),
+        operations: "write".to_owned(),
+        grant: grant.clone(),
+        claimed: None,
+    }
+}
+
+fn outcome(statement: u64) -> What {
+    What::Outcome { statement, command: None, rows: None, sqlstate: None, message: None, duration_micros: 1 }
+}
+
+/// Alice's session with one statement that has ended and, unless `ended`, one that has not.
+async fn recorded(house: &House, ended: bool) -> (DoorSession, SessionId) {
+    let grant = house.grant("alice", READ, 1800).await;
+    let session = house.open("alice").await;
+    session.record(vec![intent(1, &grant), outcome(1)], false).await.unwrap();
+    if !ended {
+        session.record(vec![intent(2, &grant)], true).await.unwrap();
+    }
+    let id = session.id().clone();
+    (session, id)
+}
+
+/// Everything the ledger says about a session.
+async fn said(house: &House, id: &SessionId) -> Vec<SessionEvent> {
+    let stored = house.store.load(StreamId::Session(id.clone())).await.unwrap();
+    stored.into_iter().filter_map(|s| if let Some(Event::Session(event)) = s.event { Some(event) } else { None }).collect()
+}
+
+#[tokio::test]
+async fn f48_a_journal_left_open_by_a_crash_is_entered_once_with_what_is_not_known() {
+    let house = House::new().await;
+    let (session, id) = recorded(&house, false).await;
+    std::mem::forget(session);
+    let house = house.crash().await;
+    let told = said(&house, &id).await;
+    let [
+        SessionEvent::Opened { .. },
+        SessionEvent::ChunkSealed { chunk, .. },
+        SessionEvent::RecordingLost { why, .. },
+        SessionEvent::Closed { .. },
+    ] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert!(chunk.recovered && chunk.records == 4, "{chunk:?}");
+    assert_eq!(house.recorder.chunk_digest(&id, chunk.number).await.unwrap(), Some(chunk.digest));
+    assert_eq!(why, "statements without a known outcome: 2");
+    let house = house.crash().await;
+    assert_eq!(said(&house, &id).await, told, "said once");
+    assert!(house.recorder.recover().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn f48_a_second_crash_before_the_ledger_has_it_loses_nothing() {
+    let house = House::new().await;
+    let (session, id) = recorded(&house, false).await;
+    std::mem::forget(session);
+    house.store.set_full(true);
+    assert!(house.try_start().await.is_err());
+    house.store.set_full(false);
+    let house = house.crash().await;
+    let kinds = house.kinds(StreamId::Session(id)).await;
+    assert_eq!(kinds, ["session_opened", "chunk_sealed", "recording_lost", "session_closed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f48_a_crash_between_the_close_and_its_entry_loses_nothing() {
+    let house = House::new().await;
+    let (session, id) = recorded(&house, true).await;
+    house.store.set_full(true);
+    let closing = tokio::spawn(async move { session.close("done").await });
+    // Sealed, and the ledger can't take it.
+    until(async || house.recorder.chunk_digest(&id, 1).await.unwrap().is_some()).await;
+    closing.abort();
+    assert!(closing.await.is_err());
+    house.store.set_full(false);
+    let house = house.crash().await;
+    let told = said(&house, &id).await;
+    let [SessionEvent::Opened { .. }, SessionEvent::ChunkSealed { chunk, .. }, SessionEvent::Closed { .. }] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert!(!chunk.recovered, "it was closed in order");
+    assert!(house.recorder.recover().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn f48_a_recording_whose_session_was_never_recorded_is_reported_once() {
+    let house = House::new().await;
+    house.grant("alice", READ, 1800).await;
+    let secret = house.app.connect(&house.caller("alice"), &safeconduct_testkit::parsed("orders-db"), None).await.unwrap();
+    house.store.set_full(true);
+    let lookup = house.app.door_lookup(secret.user.as_str(), &secret.dbname);
+    assert!(house.app.door_open(lookup, 0, peer()).await.is_err());
+    house.store.set_full(false);
+    let mut house = house;
+    for _ in 0..2 {
+        house = house.crash().await;
+        let kinds = house.kinds(StreamId::Node).await;
+        assert_eq!(kinds.iter().filter(|kind| *kind == "recording_without_session").count(), 1, "{kinds:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_erased_body_of_something_open_does_not_stop_the_gateway() {
+    let house = House::new().await;
+    let grant = house.grant("alice", READ, 1800).await;
+    let stored = house.store.load(StreamId::Access(grant.access_request())).await.unwrap();
+    let index = stored.iter().find(|s| s.event.as_ref().is_some_and(|event| event.kind() == "grant_given")).unwrap().index;
+    assert!(house.store.erase_body(index).await.unwrap());
+    let house = house.crash().await;
+    // No right follows from what can't be read.
+    assert_eq!(house.app.status().await.live_grants, 0);
+    house.grant("alice", READ, 600).await;
 }

@@ -35,7 +35,8 @@ enum Standing {
     #[default]
     InUse,
     LeftOpen,
-    Done,
+    Closed,
+    Settled,
 }
 
 impl MemoryRecorder {
@@ -54,6 +55,13 @@ impl MemoryRecorder {
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.0.lock().syncs
+    }
+
+    /// The process dies: nobody closes what is open.
+    pub fn crash(&self) {
+        for recording in self.0.lock().sessions.values_mut().filter(|recording| recording.standing == Standing::InUse) {
+            recording.standing = Standing::LeftOpen;
+        }
     }
 
     /// Everything recorded of a session so far.
@@ -107,14 +115,20 @@ impl Recorder for MemoryRecorder {
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Recovered>, RecordingError>> {
         let mut recovered = Vec::new();
         for (session, recording) in &mut self.0.lock().sessions {
-            if recording.standing == Standing::LeftOpen {
+            if matches!(recording.standing, Standing::LeftOpen | Standing::Closed) {
                 recording.seal(true);
-                recording.standing = Standing::Done;
                 let (session, chunks) = (session.clone(), recording.sealed.clone());
                 recovered.push(Recovered { session, chunks, open_intents: recording.open_intents(), lost: None });
             }
         }
         Box::pin(std::future::ready(Ok(recovered)))
+    }
+
+    fn settled(&self, session: &SessionId) -> BoxFuture<'_, Result<(), RecordingError>> {
+        if let Some(recording) = self.0.lock().sessions.get_mut(session) {
+            recording.standing = Standing::Settled;
+        }
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn read(&self, session: &SessionId, from: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, RecordingError>> {
@@ -180,7 +194,7 @@ impl Journal for MemoryJournal {
     fn close(self: Box<Self>) -> Result<Vec<Chunk>, RecordingError> {
         self.with(|recording| {
             recording.seal(false);
-            recording.standing = Standing::Done;
+            recording.standing = Standing::Closed;
             recording.sealed.iter().skip(recording.taken).cloned().collect()
         })
     }

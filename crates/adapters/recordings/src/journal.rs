@@ -26,7 +26,6 @@ pub(crate) struct LocalJournal {
     shared: Arc<Shared>,
     flusher: Flusher,
     folder: PathBuf,
-    marker: PathBuf,
     /// Number of the last chunk begun.
     number: u64,
     open: Option<OpenChunk>,
@@ -43,8 +42,8 @@ struct OpenChunk {
 }
 
 impl LocalJournal {
-    pub(crate) fn new(shared: Arc<Shared>, flusher: Flusher, folder: PathBuf, marker: PathBuf) -> Self {
-        Self { shared, flusher, folder, marker, number: 0, open: None, buffer: Vec::new(), closed: false }
+    pub(crate) fn new(shared: Arc<Shared>, flusher: Flusher, folder: PathBuf) -> Self {
+        Self { shared, flusher, folder, number: 0, open: None, buffer: Vec::new(), closed: false }
     }
 
     fn write(&mut self, records: &[Record]) -> io::Result<()> {
@@ -112,8 +111,6 @@ impl LocalJournal {
     fn finish(&mut self) -> io::Result<Vec<Chunk>> {
         self.rotate()?;
         self.shared.flush_all()?;
-        // Only a journal without a loose end is unmarked; the mark itself need not be flushed: recovery finds nothing to do.
-        fs::remove_file(&self.marker)?;
         self.closed = true;
         Ok(std::iter::from_fn(|| self.shared.take_sealed()).collect())
     }

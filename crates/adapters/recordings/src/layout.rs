@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! lock                            held by the one process that records here
-//! live/se-…                       marks a session whose journal is not closed
+//! live/se-…                       marks a session whose journal is not settled; numbers the chunks that a recovery sealed
 //! sessions/se-…/000001.jsonl      a sealed chunk: one record a line, never changed again
 //! sessions/se-…/000002.open       the chunk being written
 //! sessions/se-…/000002.lost       bytes that could not be read after a crash, kept as they were
 //! ```
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder, File, OpenOptions},
-    io,
+    io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -63,7 +63,7 @@ impl Layout {
         self.sessions().join(session.as_str())
     }
 
-    /// The sessions whose journals are not closed.
+    /// The sessions whose journals are not settled.
     pub(crate) fn marked(&self) -> io::Result<Vec<SessionId>> {
         let mut sessions = Vec::new();
         for entry in fs::read_dir(self.live())? {
@@ -121,6 +121,31 @@ pub(crate) fn chunks(folder: &Path) -> io::Result<BTreeMap<u64, Kind>> {
         }
     }
     Ok(chunks)
+}
+
+/// The chunks that a recovery sealed, as the session's mark says. A line that is no number says nothing.
+pub(crate) fn recovered(marker: &Path) -> io::Result<BTreeSet<u64>> {
+    Ok(fs::read_to_string(marker)?.lines().filter_map(|line| line.parse().ok()).collect())
+}
+
+/// Adds a chunk to those that a recovery sealed.
+pub(crate) fn mark_recovered(marker: &Path, number: u64) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).open(marker)?;
+    writeln!(file, "{number}")?;
+    file.sync_all()
+}
+
+/// How many bytes of which chunks were moved aside, in order.
+pub(crate) fn lost(folder: &Path) -> io::Result<BTreeMap<u64, u64>> {
+    let mut lost = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let number = entry.file_name().to_str().and_then(|name| name.strip_suffix(".lost")).and_then(|number| number.parse().ok());
+        if let Some(number) = number {
+            lost.insert(number, entry.metadata()?.len());
+        }
+    }
+    Ok(lost)
 }
 
 /// The digest of everything that was fed to the hash.

@@ -66,7 +66,7 @@ impl LocalRecorder {
         }
         let shared = Arc::new(Shared::new(folder.clone(), vec![self.layout.live(), self.layout.sessions()]));
         self.journals.push(session.clone(), &shared);
-        Ok(LocalJournal::new(shared, self.flusher.clone(), folder, marker))
+        Ok(LocalJournal::new(shared, self.flusher.clone(), folder))
     }
 }
 
@@ -80,19 +80,23 @@ impl Recorder for LocalRecorder {
         Ok(Box::new(self.begin(session).map_err(unwritable)?))
     }
 
-    /// Reports each journal once, with all its chunks: also those that were sealed before the crash, whose digests may or may
-    /// not be in the ledger. Only those sealed here are marked recovered. Journals of this process are left alone.
+    /// Reports each unsettled journal with all its chunks: also those that were sealed before the crash, whose digests may or may
+    /// not be in the ledger. Only those sealed by a recovery are marked recovered. Open journals of this process are left alone.
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Recovered>, RecordingError>> {
         let (layout, journals) = (self.layout.clone(), Arc::clone(&self.journals));
         Box::pin(blocking(move || {
             let ours: Vec<SessionId> = journals.live().into_iter().map(|(session, _)| session).collect();
             let marked = layout.marked().map_err(unreadable)?.into_iter().filter(|session| !ours.contains(session));
-            let recovered: Vec<Recovered> =
-                marked.map(|session| recover::session(&layout, &session)).collect::<io::Result<_>>().map_err(unreadable)?;
-            for one in &recovered {
-                fs::remove_file(layout.marker(&one.session)).map_err(unreadable)?;
-            }
-            Ok(recovered)
+            marked.map(|session| recover::session(&layout, &session)).collect::<io::Result<_>>().map_err(unreadable)
+        }))
+    }
+
+    fn settled(&self, session: &SessionId) -> BoxFuture<'_, Result<(), RecordingError>> {
+        let marker = self.layout.marker(session);
+        // The removal need not be flushed: what comes back after a power loss is settled again.
+        Box::pin(blocking(move || match fs::remove_file(marker) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(unwritable(cause)),
+            _ => Ok(()),
         }))
     }
 

@@ -1,6 +1,6 @@
 //! After a crash: reads what open journals hold, seals it, and says what is missing.
 //!
-//! Never throws bytes away: what can't be read is moved beside the chunk it was in.
+//! Never throws bytes away: what can't be read is moved beside the chunk it was in. Says the same again until the journal is settled.
 
 use std::{
     collections::BTreeMap,
@@ -16,20 +16,30 @@ use sha2::{Digest as _, Sha256};
 
 use crate::layout::{self, Kind, Layout, chunk_path, chunks, digest, lost_path, sync_folder};
 
-/// Recovers one marked session. Its mark stays: it goes once all of them are recovered.
+/// Recovers one marked session. Its mark stays until the session is settled, and keeps which chunks were sealed here.
 pub(crate) fn session(layout: &Layout, session: &SessionId) -> io::Result<Recovered> {
     let folder = layout.session(session);
     let found = match chunks(&folder) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
         other => other?,
     };
+    let marker = layout.marker(session);
+    let before = layout::recovered(&marker)?;
     let mut seen = Seen::default();
     let mut sealed = Vec::new();
     for (number, kind) in &found {
         sealed.extend(match kind {
-            Kind::Sealed => Some(seen.chunk(&folder, *number, Kind::Sealed)?),
-            Kind::Open => seal(&folder, *number, &mut seen)?,
+            Kind::Sealed => {
+                let chunk = seen.chunk(&folder, *number, Kind::Sealed)?;
+                Some(Chunk { recovered: before.contains(number), ..chunk })
+            }
+            Kind::Open => seal(&folder, &marker, *number, &mut seen)?,
         });
+    }
+    if !found.is_empty() {
+        for (number, bytes) in layout::lost(&folder)? {
+            seen.lost.push(format!("the last {bytes} bytes of chunk {number} can't be read"));
+        }
     }
     if let Some(missing) = (1..).zip(found.keys()).find(|(expected, number)| expected != *number) {
         seen.lost.push(format!("chunk {} is missing", missing.0));
@@ -96,7 +106,7 @@ impl Seen {
 }
 
 /// Cuts off what is no record, flushes the rest and seals it. `None` if nothing is left.
-fn seal(folder: &Path, number: u64, seen: &mut Seen) -> io::Result<Option<Chunk>> {
+fn seal(folder: &Path, marker: &Path, number: u64, seen: &mut Seen) -> io::Result<Option<Chunk>> {
     let chunk = seen.chunk(folder, number, Kind::Open)?;
     let path = chunk_path(folder, number, Kind::Open);
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
@@ -104,13 +114,14 @@ fn seal(folder: &Path, number: u64, seen: &mut Seen) -> io::Result<Option<Chunk>
     if cut > 0 {
         keep_tail(&file, folder, number, chunk.size_bytes)?;
         file.set_len(chunk.size_bytes)?;
-        seen.lost.push(format!("the last {cut} bytes of chunk {number} can't be read"));
     }
     file.sync_all()?;
     if chunk.records == 0 {
         fs::remove_file(&path)?;
         return Ok(None);
     }
+    // Before its name says it is sealed: whoever comes again knows how it came to be.
+    layout::mark_recovered(marker, number)?;
     fs::rename(&path, chunk_path(folder, number, Kind::Sealed))?;
     Ok(Some(chunk))
 }

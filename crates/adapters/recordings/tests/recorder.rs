@@ -64,6 +64,8 @@ async fn only_the_owner_may_read_recordings() {
     assert_eq!(mode(folder(&inside, 1).join("000001.open")), 0o600);
     journal.close().unwrap();
     assert_eq!(mode(folder(&inside, 1).join("000001.jsonl")), 0o600);
+    assert_eq!(names(&inside.join("live")), [session(1).as_str()]);
+    recorder.settled(&session(1)).await.unwrap();
     assert_eq!(names(&inside.join("live")), [] as [&str; 0]);
 }
 
@@ -88,6 +90,8 @@ async fn f48_half_a_line_is_reported_as_lost_and_kept() {
         let recorder = LocalRecorder::open(root.path()).unwrap();
         let recovered = recorder.recover().await.unwrap().remove(0);
         assert_eq!(recovered.lost, Some(format!("the last {} bytes of chunk 1 can't be read", tail.len())));
+        let again = recorder.recover().await.unwrap().remove(0);
+        assert_eq!((again.lost, again.chunks), (recovered.lost.clone(), recovered.chunks.clone()), "until it is settled");
         assert_eq!(recovered.open_intents, [intent(3, 2, "select 2")]);
         assert_eq!((recovered.chunks[0].digest, recovered.chunks[0].records), (Digest::of_bytes(&whole), 3));
         assert_eq!(names(&folder(root.path(), 1)), ["000001.jsonl", "000001.lost"]);

@@ -146,6 +146,7 @@ impl House {
     /// The machine dies and comes back: nothing is told to stop.
     pub async fn crash(self) -> Self {
         let Self { store, recorder, clock, entropy, watched, .. } = self;
+        recorder.crash();
         let executor = Arc::new(TestExecutor::default());
         let app = start(Arc::clone(&store) as _, &recorder, &clock, &entropy, &executor, watched).await.unwrap();
         Self { app, store, recorder, clock, executor, entropy, watched }
@@ -154,6 +155,12 @@ impl House {
     /// Another gateway with the same clock and people's callers on another store.
     pub async fn start_on(&self, store: Arc<dyn Store>) -> App {
         start(store, &self.recorder, &self.clock, &self.entropy, &self.executor, self.watched).await.unwrap()
+    }
+
+    /// Starts once more on the same store.
+    pub async fn try_start(&self) -> Result<App, safeconduct_app::StartError> {
+        self.recorder.crash();
+        start(Arc::clone(&self.store) as _, &self.recorder, &self.clock, &self.entropy, &self.executor, self.watched).await
     }
 
     pub fn caller(&self, name: &str) -> Caller {
@@ -339,6 +346,13 @@ pub fn ended(session: &DoorSession) -> Option<String> {
 /// Lets everything that is ready go on.
 pub async fn settle_down() {
     for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Lets others go on until it is so.
+pub async fn until(so: impl AsyncFn() -> bool) {
+    while !so().await {
         tokio::task::yield_now().await;
     }
 }

@@ -206,7 +206,8 @@ pub enum NodeEvent {
         since: Timestamp,
         at: Timestamp,
     },
-    /// A recording was found at start whose session was never recorded as open: nothing was forwarded in it.
+    /// A recording was found at start whose session this ledger does not know: the gateway died before it could record the opening, or
+    /// the store is older than the recording.
     RecordingWithoutSession {
         session: SessionId,
         chunks: Vec<Chunk>,
