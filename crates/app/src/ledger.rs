@@ -2,13 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
+use safeconduct_ledger::{Checkpoint, TreeHash, VerifierKey};
 use safeconduct_model::Operation;
 
 use crate::{
     identity::Caller,
-    node::App,
+    node::{App, Ports},
     ports::{LedgerEntry, Stored},
     problem::{Problem, ProblemKind},
+    start::StartError,
 };
 
 /// Most entries one call returns.
@@ -136,4 +138,21 @@ impl App {
         self.node.checkpoint_size.store(head.size, Ordering::Release);
         Ok(())
     }
+}
+
+/// Compares the stored tree with the newest checkpoint before anything is added to it. Returns how many entries it covers.
+pub(crate) async fn check_checkpoint(ports: &Ports) -> Result<u64, StartError> {
+    let Some(note) = ports.store.checkpoint().await.map_err(Problem::from)? else { return Ok(0) };
+    let key = VerifierKey::parse(&ports.signer.verifier_key()).map_err(StartError::Key)?;
+    let signed = Checkpoint::open(note.as_bytes(), &[key]).map_err(StartError::Checkpoint)?.checkpoint;
+    let head = ports.store.tree_head().await.map_err(Problem::from)?;
+    let proof = if signed.size == 0 || signed.size >= head.size {
+        Vec::new()
+    } else {
+        ports.store.consistency_proof(signed.size, head.size).await.map_err(Problem::from)?.unwrap_or_default()
+    };
+    let proof: Vec<TreeHash> = proof.into_iter().map(TreeHash::from_bytes).collect();
+    let tree = Checkpoint { origin: ports.signer.origin().to_owned(), size: head.size, root: TreeHash::from_bytes(head.root) };
+    tree.check_extends(&signed, &proof).map_err(StartError::Ledger)?;
+    Ok(signed.size)
 }

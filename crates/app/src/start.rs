@@ -12,11 +12,13 @@ use crate::{
     door_secrets::{DOOR_SECRETS, read_door_secrets},
     effective_clock::{EffectiveClock, TOLERATED_SECONDS},
     facts::FactsService,
+    floods::Floods,
     identity::{SIGN_INS, SignIns},
+    ledger::check_checkpoint,
     node::{App, Node, Ports, Settings},
-    ports::{AccessQuery, SessionQuery, Stored, What},
+    ports::{AccessQuery, Recovered, SessionQuery, Stored, What},
     problem::{Problem, ProblemKind},
-    world::World,
+    world::{Work, World},
 };
 
 /// Kind of stored values: keys of this node that are no secret from its store.
@@ -31,6 +33,14 @@ pub enum StartError {
     Store(#[from] Problem),
     #[error("the parser threads can't be started")]
     Parser(#[source] std::io::Error),
+    #[error("the ledger's own key can't be read")]
+    Key(#[source] safeconduct_ledger::KeyError),
+    /// The checkpoint was changed, or belongs to another log.
+    #[error("the newest checkpoint in the store was not signed with this gateway's key")]
+    Checkpoint(#[source] safeconduct_ledger::CheckpointError),
+    /// Entries that a checkpoint promised are gone or others.
+    #[error("the store was cut or changed: its ledger does not extend its newest checkpoint")]
+    Ledger(#[source] safeconduct_ledger::NotExtended),
 }
 
 /// A person or workload the operator makes at the machine.
@@ -51,6 +61,7 @@ impl App {
     /// [`StartError`] if the store can't be read or what must be recorded at start can't be.
     pub async fn start(ports: Ports, settings: Settings, key: MintingKey) -> Result<Self, StartError> {
         let store = Arc::clone(&ports.store);
+        let covered = check_checkpoint(&ports).await?;
         let high_water = store.high_water().await.map_err(Problem::from)?;
         let behind = high_water.map_or(0, |mark| (mark.micros() - ports.clock.now().micros()) / 1_000_000);
         let world = read_world(&ports).await?;
@@ -65,8 +76,6 @@ impl App {
             !secrets.is_empty() && world.access.values().any(|a| kept(a))
         });
         let door_salt_key = door_salt_key(&ports).await?;
-        let checkpoint = store.checkpoint().await.map_err(Problem::from)?;
-        let covered = checkpoint.and_then(|note| note.lines().nth(1).and_then(|line| line.parse().ok())).unwrap_or(0);
         let app = Self {
             node: Arc::new(Node {
                 clock: EffectiveClock::new(Arc::clone(&ports.clock), high_water),
@@ -82,6 +91,7 @@ impl App {
                 runs: parking_lot::Mutex::default(),
                 executor: std::sync::OnceLock::new(),
                 sign_ins,
+                floods: Floods::default(),
                 door_secrets: parking_lot::Mutex::new(door_secrets.into_iter().collect()),
                 door_salt_key,
                 function_classes: parking_lot::Mutex::default(),
@@ -127,32 +137,8 @@ impl App {
             StreamId::Node,
             NodeEvent::Started { version: env!("CARGO_PKG_VERSION").to_owned(), gateway: self.node.settings.gateway.clone(), at },
         );
-        for journal in recovered {
-            let stream = StreamId::Session(journal.session.clone());
-            if !work.world.sessions.contains_key(&journal.session) {
-                tracing::warn!(session = %journal.session, "a recovered recording belongs to no open session");
-                continue;
-            }
-            let known: Vec<u64> =
-                work.world.sessions.get(&journal.session).map(|s| s.chunks.iter().map(|c| c.number).collect()).unwrap_or_default();
-            for chunk in journal.chunks.into_iter().filter(|chunk| !known.contains(&chunk.number)) {
-                work.push(stream.clone(), SessionEvent::ChunkSealed { chunk, at });
-            }
-            let open: Vec<String> = journal
-                .open_intents
-                .iter()
-                .filter_map(|record| match &record.what {
-                    What::Intent { statement, .. } => Some(statement.to_string()),
-                    _ => None,
-                })
-                .collect();
-            if let Some(why) = journal.lost {
-                work.push(stream.clone(), SessionEvent::RecordingLost { why, at });
-            }
-            if !open.is_empty() {
-                let why = format!("statements without a known outcome: {}", open.join(", "));
-                work.push(stream.clone(), SessionEvent::RecordingLost { why, at });
-            }
+        for journal in &recovered {
+            self.enter_recovered(&mut work, journal).await?;
         }
         let sessions: Vec<_> = work.world.sessions.values().filter(|s| s.closed.is_none()).cloned().collect();
         for session in sessions {
@@ -184,7 +170,61 @@ impl App {
                 _ => {}
             }
         }
-        self.commit(guard, work).await
+        self.commit(guard, work).await?;
+        for journal in &recovered {
+            // Reported again at the next start, and found to be in the ledger already.
+            if let Err(error) = self.node.ports.recorder.settled(&journal.session).await {
+                tracing::warn!(%error, session = %journal.session, "a recovered recording is not marked as settled");
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what a recovered journal says part of this unit, unless the ledger has it.
+    async fn enter_recovered(&self, work: &mut Work, journal: &Recovered) -> Result<(), Problem> {
+        let at = work.now;
+        if !work.world.sessions.contains_key(&journal.session)
+            && let Some(session) = self.load_session(&journal.session).await?
+        {
+            work.recall_session(session);
+        }
+        let Some(session) = work.world.sessions.get(&journal.session).cloned() else {
+            return self.enter_without_session(work, journal).await;
+        };
+        let stream = StreamId::Session(journal.session.clone());
+        for chunk in journal.chunks.iter().filter(|chunk| !session.chunks.iter().any(|known| known.number == chunk.number)) {
+            work.push(stream.clone(), SessionEvent::ChunkSealed { chunk: chunk.clone(), at });
+        }
+        if session.closed.is_some() {
+            // Whoever recorded the close recorded the rest with it.
+            return Ok(());
+        }
+        let open: Vec<String> = journal
+            .open_intents
+            .iter()
+            .filter_map(|record| match &record.what {
+                What::Intent { statement, .. } => Some(statement.to_string()),
+                _ => None,
+            })
+            .collect();
+        let unknown = (!open.is_empty()).then(|| format!("statements without a known outcome: {}", open.join(", ")));
+        for why in journal.lost.clone().into_iter().chain(unknown) {
+            work.push(stream.clone(), SessionEvent::RecordingLost { why, at });
+        }
+        Ok(())
+    }
+
+    /// A journal whose session was never recorded as open: the gateway died between the two, or the store lost it.
+    async fn enter_without_session(&self, work: &mut Work, journal: &Recovered) -> Result<(), Problem> {
+        let said = self.node.ports.store.load(StreamId::Node).await?.into_iter().any(|stored| {
+            matches!(stored.event, Some(Event::Node(NodeEvent::RecordingWithoutSession { session, .. })) if session == journal.session)
+        });
+        if !said {
+            let (session, chunks, lost) = (journal.session.clone(), journal.chunks.clone(), journal.lost.clone());
+            tracing::warn!(%session, "a recovered recording belongs to no session");
+            work.push(StreamId::Node, NodeEvent::RecordingWithoutSession { session, chunks, lost, at: work.now });
+        }
+        Ok(())
     }
 
     /// When the node was last seen, unless it stopped in order or never ran.
@@ -211,6 +251,9 @@ impl App {
                 break;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        if let Err(problem) = self.tell_left_out(true).await {
+            tracing::error!(%problem, "what was left out could not be recorded");
         }
         let (guard, mut work) = self.begin().await;
         let at = work.now;
@@ -315,7 +358,10 @@ async fn read_world(ports: &Ports) -> Result<World, Problem> {
         for stored in ports.store.load(stream).await? {
             match &stored.event {
                 Some(event) => world.apply(&stored.stream, event),
-                None => tracing::warn!(index = stored.index, "the body of an event of something open was erased"),
+                None => {
+                    tracing::warn!(index = stored.index, "the body of an event of something open was erased");
+                    world.pass_over(&stored.stream);
+                }
             }
         }
     }

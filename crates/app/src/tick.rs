@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use safeconduct_lifecycle::{AccessState, Command};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     node::App,
@@ -15,6 +15,8 @@ use crate::{
 const LONGEST: Duration = Duration::from_secs(1);
 /// Access requests that are due are handled in units of at most this many: others get their turn in between.
 const AT_ONCE: usize = 500;
+/// Shortest time between two signed checkpoints.
+const SIGN_EVERY: Duration = Duration::from_millis(200);
 /// How often the high-water mark is raised when nothing else is stored.
 const HIGH_WATER_EVERY: Duration = Duration::from_secs(10);
 
@@ -52,7 +54,7 @@ impl App {
             self.commit(guard, work).await?;
         }
         self.retire_ended().await;
-        Ok(())
+        self.tell_left_out(false).await
     }
 
     /// Ends grants that are over and under which no session is left.
@@ -97,13 +99,19 @@ impl App {
     /// Ticks, raises the high-water mark and publishes checkpoints until told to stop.
     pub async fn tick_forever(self, mut stop: watch::Receiver<bool>) {
         let mut raised = self.node.ports.clock.boot();
+        let mut signed: Option<Instant> = None;
         while !*stop.borrow() {
             let ticked = self.tick().await;
             if let Err(problem) = &ticked {
                 tracing::error!(%problem, "tick");
             }
-            if let Err(problem) = self.publish_checkpoint().await {
-                tracing::error!(%problem, "checkpoint");
+            // Not after every commit: one signature covers what came in a while.
+            let too_soon = signed.and_then(|at| SIGN_EVERY.checked_sub(at.elapsed())).filter(|left| !left.is_zero());
+            if too_soon.is_none() {
+                signed = Some(Instant::now());
+                if let Err(problem) = self.publish_checkpoint().await {
+                    tracing::error!(%problem, "checkpoint");
+                }
             }
             let boot = self.node.ports.clock.boot();
             if boot.saturating_sub(raised) >= HIGH_WATER_EVERY {
@@ -114,7 +122,7 @@ impl App {
             }
             // What is due and can't be stored is tried again in a while, not at once.
             let due = next_deadline(&self.world()).filter(|_| ticked.is_ok());
-            let wait = due.map_or(LONGEST, |at| at.left(self.now()).min(LONGEST));
+            let wait = due.map_or(LONGEST, |at| at.left(self.now()).min(LONGEST)).min(too_soon.unwrap_or(LONGEST));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.node.deadline_changed.notified() => {}

@@ -3,9 +3,14 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::*;
-use safeconduct_app::ports::{Store, TreeHead};
-use safeconduct_ledger::{Checkpoint, TreeHash, leaf_hash, verify_inclusion};
+use safeconduct_app::{
+    StartError,
+    ports::{Store, TreeHead},
+};
+use safeconduct_ledger::{Checkpoint, Frontier, SignerKey, TreeHash, leaf_hash, verify_inclusion};
 use safeconduct_model::Operation;
 
 async fn checkpoint(house: &House) -> Checkpoint {
@@ -50,8 +55,62 @@ async fn f53_a_smaller_tree_than_before_is_never_signed() {
     let head = house.store.tree_head().await.unwrap();
     house.store.pretend_head(Some(TreeHead { size: head.size - 1, ..head }));
     assert_eq!(house.app.publish_checkpoint().await.unwrap_err().code, "LEDGER-002");
-    let house = house.crash().await;
-    house.store.pretend_head(Some(TreeHead { size: head.size - 1, ..head }));
-    assert_eq!(house.app.publish_checkpoint().await.unwrap_err().code, "LEDGER-002", "after a restart too");
     assert_eq!(house.app.checkpoint().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn f53_a_gateway_does_not_start_on_a_store_that_was_cut_or_changed() {
+    let house = House::new().await;
+    house.app.publish_checkpoint().await.unwrap();
+    let head = house.store.tree_head().await.unwrap();
+    house.grant("alice", &[Operation::Read], 600).await;
+    let now = house.store.tree_head().await.unwrap();
+    assert!(house.try_start().await.is_ok(), "a longer tree extends it");
+    for pretended in [
+        TreeHead { size: head.size - 1, ..head },
+        TreeHead { root: now.root, ..head },
+        TreeHead { root: head.root, ..now },
+        TreeHead { size: now.size + 100, ..now },
+        TreeHead { size: 0, root: *Frontier::new().root().as_bytes() },
+    ] {
+        house.store.pretend_head(Some(pretended));
+        let events = house.events().await;
+        let refused = house.try_start().await.map(drop).unwrap_err();
+        assert!(matches!(refused, StartError::Ledger(_)), "{pretended:?}: {refused}");
+        assert_eq!(house.events().await, events, "nothing is added to it");
+    }
+    house.store.pretend_head(None);
+    assert!(house.try_start().await.is_ok());
+}
+
+#[tokio::test]
+async fn f53_a_checkpoint_of_another_key_or_log_is_not_believed() {
+    let house = House::new().await;
+    let head = house.store.tree_head().await.unwrap();
+    let root = TreeHash::from_bytes(head.root);
+    for (name, seed) in [("gateway.test/ledger", 8), ("another.test/ledger", 9), ("another.test/ledger", 8)] {
+        let stranger = SignerKey::from_seed(name, &[seed; 32]).unwrap();
+        let note = Checkpoint { origin: name.to_owned(), size: head.size, root }.sign(&stranger).unwrap().to_string();
+        house.store.put_checkpoint(head.size, note).await.unwrap();
+        let refused = house.try_start().await.map(drop).unwrap_err();
+        assert!(matches!(refused, StartError::Checkpoint(_)), "{refused}");
+    }
+    house.store.put_checkpoint(head.size, "nonsense".to_owned()).await.unwrap();
+    assert!(house.try_start().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_ledger_is_signed_a_few_times_a_second_and_then_wholly() {
+    let house = House::new().await;
+    let ticking = house.app.ticking();
+    let mut signed = std::collections::BTreeSet::new();
+    for _ in 0..40 {
+        house.window("alice", &[Operation::Read], 600).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        signed.extend(house.app.checkpoint().await.unwrap());
+    }
+    assert!((2..=6).contains(&signed.len()), "{} checkpoints in a second", signed.len());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(checkpoint(&house).await.size, house.events().await, "everything is covered within a second");
+    ticking.send_replace(true);
 }
