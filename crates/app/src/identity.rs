@@ -12,7 +12,7 @@ use safeconduct_lifecycle::{Actor, Evidence, SignInEvent, StreamId};
 use safeconduct_model::{Asked, Digest, Operation, PrincipalKind, PrincipalName, SignInId, Timestamp, Ttl, Words};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -38,6 +38,8 @@ const LONGEST_PASSWORD: usize = 1024;
 pub(crate) const CODE_SECONDS: i64 = 24 * 3600;
 /// Password hashes worked out at the same time: each takes 19 MiB.
 const HASHES_AT_ONCE: usize = 2;
+/// Most that wait for their turn. Beyond, one is sent away at once.
+const HASHES_WAITING: usize = 32;
 
 /// Who is calling, proved by a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +76,8 @@ pub struct TokenView {
 pub(crate) struct SignIns {
     by_digest: RwLock<HashMap<String, SignIn>>,
     hashing: Semaphore,
+    /// Places of those who are hashed and those who wait.
+    queue: Semaphore,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -121,12 +125,24 @@ impl SignIns {
             .into_iter()
             .filter_map(|(key, value)| Some((key, serde_json::from_slice::<SignIn>(&value).ok()?)))
             .filter(|(_, s)| world.secrets_void_before(&s.name).is_none_or(|reset| s.created_at >= reset));
-        Self { by_digest: RwLock::new(read.collect()), hashing: Semaphore::new(HASHES_AT_ONCE) }
+        Self {
+            by_digest: RwLock::new(read.collect()),
+            hashing: Semaphore::new(HASHES_AT_ONCE),
+            queue: Semaphore::new(HASHES_AT_ONCE + HASHES_WAITING),
+        }
     }
 
     /// True if there is such a sign-in.
     pub fn holds(&self, name: &PrincipalName, sign_in: &SignInId) -> bool {
         self.by_digest.read().values().any(|s| s.name == *name && s.sign_in == *sign_in)
+    }
+
+    /// Waits for its turn to work out a hash; not at all if too many wait already.
+    async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Problem> {
+        let busy = || Problem::new("SIGN-005", ProblemKind::TooMany, "too many sign-ins at once").next("try again");
+        let place = self.queue.try_acquire().map_err(|_| busy())?;
+        let turn = self.hashing.acquire().await.map_err(|_| busy())?;
+        Ok((place, turn))
     }
 
     /// Drops every sign-in of this principal; returns what to remove from the store.
@@ -163,14 +179,22 @@ impl App {
         let person = known.and_then(|name| world.directory.find(&name).cloned());
         let person = person.filter(|p| p.kind == PrincipalKind::Person && !p.disabled);
         let Some(person) = person.filter(|_| right) else {
-            let (guard, mut work) = self.begin().await;
-            let known = name.parse().ok().filter(|name| work.world.directory.find(name).is_some());
-            let at = work.now;
-            work.push(StreamId::SignIns, SignInEvent::SignInFailed { name: known, source: source.to_owned(), at });
-            self.commit(guard, work).await?;
+            self.record_failed_sign_in(name, source).await?;
             return Err(wrong_password());
         };
         self.open_sign_in(&person.name, PrincipalKind::Person, "password", source, seconds(self.node.settings.sign_in), stored).await
+    }
+
+    /// The name is kept only if somebody has it: a password typed in its place is not.
+    async fn record_failed_sign_in(&self, name: &str, source: &str) -> Result<(), Problem> {
+        let name: Option<PrincipalName> = name.parse().ok().filter(|name| self.world().directory.find(name).is_some());
+        if !self.node.floods.records_sign_in(source, name.as_ref(), self.now()) {
+            return Ok(());
+        }
+        let (guard, mut work) = self.begin().await;
+        let at = work.now;
+        work.push(StreamId::SignIns, SignInEvent::SignInFailed { name, source: source.to_owned(), at });
+        self.commit(guard, work).await
     }
 
     /// Chooses a password with a one-time code, which is used up.
@@ -192,21 +216,28 @@ impl App {
             return Err(wrong());
         }
         let hash = self.hash_password(password).await?;
-        let (guard, work) = self.begin().await;
+        let (guard, mut work) = self.begin().await;
+        let now = work.now;
         // Used up once, also by two at the same time; and it is still this code that counts.
-        let still: Option<Code> =
-            self.node.ports.store.value(CODES, name.as_str()).await?.and_then(|value| serde_json::from_slice(&value).ok());
+        let code = self.node.ports.store.value(CODES, name.as_str()).await?;
+        let still: Option<Code> = code.as_deref().and_then(|value| serde_json::from_slice(value).ok());
         let enabled = work.world.directory.find(&name).is_some_and(|p| !p.disabled);
         if !enabled || still.is_none_or(|still| still.digest != stored.digest) {
             return Err(wrong());
         }
-        let changes = vec![
-            ValueChange { kind: CODES.to_owned(), key: name.to_string(), value: None },
-            ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(password_value(work.now, &hash)) },
-        ];
-        self.node.ports.store.put_values(changes).await?;
-        drop(guard);
-        Ok(())
+        let used_up = ValueChange { kind: CODES.to_owned(), key: name.to_string(), value: None };
+        self.node.ports.store.put_values(vec![used_up]).await?;
+        work.push(StreamId::SignIns, SignInEvent::PasswordChosen { name: name.clone(), at: now });
+        if let Err(problem) = self.commit(guard, work).await {
+            // A newer code stays. If this can't be undone either, a new one is asked for.
+            if let Some(code) = code {
+                let _ = self.node.ports.store.put_value_if_absent(CODES, name.as_str(), code).await;
+            }
+            return Err(problem);
+        }
+        // Recorded before it works. What a reset in between took away was chosen before it and stays away.
+        let chosen = ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(password_value(now, &hash)) };
+        Ok(self.node.ports.store.put_values(vec![chosen]).await?)
     }
 
     /// Who a bearer token is.
@@ -297,9 +328,9 @@ impl App {
             .map(|(digest, _)| ValueChange { kind: SIGN_INS.to_owned(), key: digest.clone(), value: None })
             .collect();
         for ((holder, resource), of_holder) in self.node.door_secrets.lock().iter().filter(|((holder, _), _)| holder == name) {
-            gone.extend(of_holder.iter().filter(|(id, _)| id == sign_in).map(|(id, _)| ValueChange {
+            gone.extend(of_holder.iter().filter(|(id, _)| id == sign_in).map(|(id, verifier)| ValueChange {
                 kind: crate::door_secrets::DOOR_SECRETS.to_owned(),
-                key: crate::door_secrets::door_key(holder, resource, id),
+                key: crate::door_secrets::door_key(holder, resource, id, verifier),
                 value: None,
             }));
         }
@@ -407,7 +438,7 @@ impl App {
 
     async fn hash_password(&self, password: Zeroizing<String>) -> Result<String, Problem> {
         let failed = || Problem::new("SIGN-004", ProblemKind::Invalid, "this password can't be used");
-        let _permit = self.node.sign_ins.hashing.acquire().await.map_err(|_| failed())?;
+        let _turn = self.node.sign_ins.turn().await?;
         tokio::task::spawn_blocking(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()))
             .await
             .map_err(|_| failed())?
@@ -420,7 +451,7 @@ impl App {
         if password.len() > LONGEST_PASSWORD {
             return Ok(false);
         }
-        let _permit = self.node.sign_ins.hashing.acquire().await.map_err(|_| busy())?;
+        let _turn = self.node.sign_ins.turn().await?;
         let checked = tokio::task::spawn_blocking(move || {
             let stored = stored.and_then(|bytes| String::from_utf8(bytes).ok());
             let Some(stored) = stored.as_deref().and_then(|text| text.split_once(' ')).map(|(_, hash)| hash) else {
@@ -440,7 +471,7 @@ fn password_value(now: Timestamp, hash: &str) -> Vec<u8> {
 
 fn wrong_password() -> Problem {
     Problem::new("SIGN-001", ProblemKind::NotSignedIn, "wrong name or password")
-        .next("an administrator can hand out a one-time code with `user reset`")
+        .next("an administrator can hand out a one-time code with `user reset-secret`")
 }
 
 fn seconds(ttl: Ttl) -> i64 {

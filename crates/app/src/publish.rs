@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use safeconduct_lifecycle::{Access, AccessEvent, AccessState, Actor, DirectoryEvent, Event, StreamId};
+use safeconduct_lifecycle::{Access, AccessEvent, AccessState, Actor, DirectoryEvent, Event, NodeEvent, StreamId};
 use safeconduct_model::{PrincipalName, ResourceName, Timestamp};
 
 use crate::{authorize::Refusal, door_session::HoldOutcome, node::App, ports::ValueChange, world::World};
@@ -41,7 +41,8 @@ impl App {
                         self.wake_hold(access, event);
                     }
                 }
-                (_, Event::Directory(_) | Event::Policy(_) | Event::Node(_)) => everybody = true,
+                (_, Event::Directory(_) | Event::Policy(_))
+                | (_, Event::Node(NodeEvent::ClockBehind { .. } | NodeEvent::ClockConfirmed { .. })) => everybody = true,
                 _ => {}
             }
         }

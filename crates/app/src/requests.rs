@@ -407,7 +407,7 @@ fn judge_submission(world: &World, submission: &Submission, principal: &Principa
 /// Nobody looks at what policy allows at once: one principal has a bounded number of it.
 fn check_live(world: &World, requester: &PrincipalName) -> Result<(), Problem> {
     let mine = world.access.values().filter(|a| a.envelope.requester == *requester && !a.state.is_final());
-    let live = mine.filter(|a| a.decision.outcome == Outcome::Allow && a.state.was_granted()).count();
+    let live = mine.filter(|a| a.state.was_granted() && a.approvals.is_empty()).count();
     if live < LIVE_PER_PRINCIPAL {
         return Ok(());
     }

@@ -117,3 +117,17 @@ async fn f48_a_sign_in_that_cannot_be_recorded_is_none() {
     house.store.set_full(false);
     assert!(house.app.tokens(&house.caller("ann"), &parsed("alice")).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn f48_a_chosen_password_is_recorded_before_it_works() {
+    let house = House::new().await;
+    let code = code_for(&house, "alice").await;
+    house.store.set_full(true);
+    assert_eq!(house.app.choose_password("alice", code.clone(), secret(PASSWORD)).await.unwrap_err().code, "STORE-001");
+    house.store.set_full(false);
+    assert!(sign_in(&house.app, "alice", PASSWORD).await.is_err(), "what is not recorded does not work");
+    house.app.choose_password("alice", code, secret(PASSWORD)).await.unwrap();
+    sign_in(&house.app, "alice", PASSWORD).await.unwrap();
+    let kinds = house.kinds(safeconduct_lifecycle::StreamId::SignIns).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "password_chosen").count(), 1, "{kinds:?}");
+}
