@@ -232,9 +232,12 @@ impl App {
             let reason = format!("`{name}` was disabled");
             // Each ends in the way its state allows; what is over already needs nothing.
             if work.run(&id, Command::Withdraw { by: by(), why: Withdrawal::RequesterDisabled }).is_err()
-                && work.run(&id, Command::Revoke { by: by(), reason }) == Err(safeconduct_lifecycle::Refused::Running)
+                && work.run(&id, Command::Revoke { by: by(), reason: reason.clone() }) == Err(safeconduct_lifecycle::Refused::Running)
             {
-                self.stop_running(&id, &format!("`{name}` was disabled"));
+                self.stop_running(&id, &reason);
+                if let Err(refused) = work.run(&id, Command::Stop { by: by(), reason }) {
+                    tracing::warn!(%id, %refused, "the stop is not recorded");
+                }
             }
         }
     }
@@ -275,7 +278,8 @@ impl App {
     pub async fn one_time(&self, caller: &Caller, id: &AccessRequestId) -> Result<OneTime, Problem> {
         let access = self.load_access(id).await?.ok_or_else(|| Problem::not_found("access request"))?;
         let none = || {
-            Problem::new("ADMIN-002", ProblemKind::Conflict, "there is no secret to hand out").next("ask for a new one with `user reset`")
+            Problem::new("ADMIN-002", ProblemKind::Conflict, "there is no secret to hand out")
+                .next("ask for a new one with `user reset-secret`")
         };
         let Scope::Exact { action: Action::Administration(change), .. } = &access.envelope.scope else { return Err(none()) };
         if access.envelope.requester != caller.name {
@@ -311,9 +315,9 @@ impl App {
             let mut secrets = self.node.door_secrets.lock();
             secrets.retain(|(holder, resource), of_holder| {
                 if holder == name {
-                    gone.extend(of_holder.iter().map(|(sign_in, _)| ValueChange {
+                    gone.extend(of_holder.iter().map(|(sign_in, verifier)| ValueChange {
                         kind: crate::door_secrets::DOOR_SECRETS.to_owned(),
-                        key: crate::door_secrets::door_key(holder, resource, sign_in),
+                        key: crate::door_secrets::door_key(holder, resource, sign_in, verifier),
                         value: None,
                     }));
                 }

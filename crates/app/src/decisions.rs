@@ -48,13 +48,25 @@ impl App {
         let evidence: Evidence = caller.evidence();
         match work.run(id, Command::Deny { by, comment: comment.clone(), evidence }) {
             Ok(()) => self.finish(caller, guard, work, id).await,
-            Err(Refused::Running) => {
-                self.stop_running(id, &format!("grant {} was revoked by {}: {comment}", id.grant(), caller.name));
-                drop(guard);
-                self.view(caller, access).await
-            }
+            Err(Refused::Running) => self.stop(caller, guard, work, id, &comment).await,
             Err(refused) => Err(Problem::refused(&refused, work.now)),
         }
+    }
+
+    /// Stops an action that runs, at once, and records who did.
+    async fn stop(
+        &self,
+        caller: &Caller,
+        guard: Writing,
+        mut work: Work,
+        id: &AccessRequestId,
+        reason: &Words,
+    ) -> Result<AccessView, Problem> {
+        // Taking away waits for nothing: a store that fails can't keep the action running.
+        self.stop_running(id, &format!("grant {} was revoked by {}: {reason}", id.grant(), caller.name));
+        let by = Actor::Principal { name: caller.name.clone() };
+        self.run(&mut work, id, Command::Stop { by, reason: reason.as_str().to_owned() })?;
+        self.finish(caller, guard, work, id).await
     }
 
     /// Takes a waiting access request back.
@@ -98,11 +110,7 @@ impl App {
         let by = Actor::Principal { name: caller.name.clone() };
         match work.run(&id, Command::Revoke { by, reason: reason.as_str().to_owned() }) {
             Ok(()) => self.finish(caller, guard, work, &id).await,
-            Err(Refused::Running) => {
-                self.stop_running(&id, &format!("grant {} was revoked by {}: {reason}", id.grant(), caller.name));
-                drop(guard);
-                self.view(caller, access).await
-            }
+            Err(Refused::Running) => self.stop(caller, guard, work, &id, &reason).await,
             Err(refused) => Err(Problem::refused(&refused, work.now)),
         }
     }

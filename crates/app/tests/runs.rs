@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::*;
 use safeconduct_app::ports::ResultPart;
-use safeconduct_lifecycle::{AccessState, ExactOutcome};
+use safeconduct_lifecycle::{AccessState, ExactOutcome, StreamId};
 use safeconduct_model::{AccessRequestId, Change};
 use safeconduct_testkit::{parsed, words};
 
@@ -110,6 +110,9 @@ async fn f03_revoking_denying_or_disabling_stops_what_runs() {
             ExactOutcome::Failed { sqlstate: "57014".to_owned(), message: "stopped".to_owned() },
             "{how}"
         );
+        let kinds = house.kinds(StreamId::Access(id)).await;
+        let end = ["action_claimed", "action_stop_requested", "action_settled", "grant_ended"];
+        assert_eq!(kinds[kinds.len() - 4..], end, "{how}: who stopped it is on record");
     }
 }
 
