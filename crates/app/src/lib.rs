@@ -10,6 +10,7 @@ mod door_secrets;
 mod door_session;
 mod effective_clock;
 mod facts;
+mod floods;
 mod identity;
 mod judge;
 mod ledger;
