@@ -277,3 +277,27 @@ pub fn preview(output: Output, answer: &dto::PreviewAnswer) -> Result<(), Failur
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use safeconduct_model::{AccessRequestId, CopyData, SqlAction};
+    use safeconduct_testkit as testkit;
+
+    use super::*;
+
+    #[test]
+    fn f46_what_is_copied_is_shown_as_data_with_its_digest_and_settings_beside_it() {
+        let data = CopyData::of(format!("1,\u{1b}[2Jone\n{}", "2,two\n".repeat(11)).as_bytes());
+        let sql = SqlAction {
+            settings: [("datestyle".to_owned(), "ISO, DMY".to_owned())].into(),
+            copy_data: Some(data.clone()),
+            ..testkit::sql("copy orders from stdin csv")
+        };
+        let envelope = testkit::envelope(AccessRequestId::from_bits(1), testkit::parsed("alice"), testkit::parsed("orders-db"));
+        let scope = Scope::Exact { action: Action::Sql(sql), needs: [safeconduct_model::Operation::Write].into_iter().collect() };
+        let rows = what(&Envelope { scope, ..envelope });
+        let values: Vec<&str> = rows.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(values[1..4], ["copy orders from stdin csv", &format!("12 lines, 76 bytes, {}", data.digest), "| 1,\\u{1b}[2Jone"]);
+        assert_eq!(values[12..], ["| 2,two", "and 2 more, not shown", "datestyle = ISO, DMY", "write"]);
+    }
+}

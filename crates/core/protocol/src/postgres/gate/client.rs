@@ -140,7 +140,10 @@ impl Gate {
         let Some(Holding { tag, raw, spooled, .. }) = self.holding.take() else { return true };
         let body = raw.slice(5..);
         self.spooled = spooled;
-        match self.message(tag, &body, Some(resolution), judge, out) {
+        let step = self.message(tag, &body, Some(resolution), judge, out);
+        // INVARIANT: kept data belongs to the message it was kept for, whatever became of that.
+        self.spooled = None;
+        match step {
             Step::Forward => out.push(Output::ToServer(raw)),
             Step::ForwardAndFlush => out.extend([raw, messages::flush()].map(Output::ToServer)),
             Step::Replace(bytes) => out.push(Output::ToServer(bytes)),
