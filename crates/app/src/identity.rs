@@ -228,16 +228,21 @@ impl App {
         let used_up = ValueChange { kind: CODES.to_owned(), key: name.to_string(), value: None };
         self.node.ports.store.put_values(vec![used_up]).await?;
         work.push(StreamId::SignIns, SignInEvent::PasswordChosen { name: name.clone(), at: now });
-        if let Err(problem) = self.commit(guard, work).await {
-            // A newer code stays. If this can't be undone either, a new one is asked for.
-            if let Some(code) = code {
-                let _ = self.node.ports.store.put_value_if_absent(CODES, name.as_str(), code).await;
+        let result = match self.commit(guard, work).await {
+            // Recorded before it works. What a reset in between took away was chosen before it and stays away.
+            Ok(()) => {
+                let chosen = ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(password_value(now, &hash)) };
+                self.node.ports.store.put_values(vec![chosen]).await.map_err(Problem::from)
             }
-            return Err(problem);
+            Err(problem) => Err(problem),
+        };
+        // The code is as good as before, unless there is a newer one. If this can't be undone either, a new one is asked for.
+        if let (Err(_), Some(code)) = (&result, code)
+            && let Err(error) = self.node.ports.store.put_value_if_absent(CODES, name.as_str(), code).await
+        {
+            tracing::warn!(%error, %name, "a code is used up, and no password was chosen");
         }
-        // Recorded before it works. What a reset in between took away was chosen before it and stays away.
-        let chosen = ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(password_value(now, &hash)) };
-        Ok(self.node.ports.store.put_values(vec![chosen]).await?)
+        result
     }
 
     /// Who a bearer token is.
