@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use safeconduct_model::{PrincipalName, ResourceName, SignInId, Timestamp};
+use safeconduct_model::{Digest, PrincipalName, ResourceName, SignInId, Timestamp};
 use safeconduct_protocol::postgres::scram::{ITERATIONS, Verifier};
 use zeroize::Zeroizing;
 
@@ -15,6 +15,9 @@ use crate::{
     problem::{Problem, ProblemKind},
     world::World,
 };
+
+/// Secrets of one sign-in for one resource that work at the same time.
+const SECRETS_PER_SIGN_IN: usize = 8;
 
 /// Kind of stored values: door secrets' verifiers.
 pub(crate) const DOOR_SECRETS: &str = "door-secret";
@@ -57,13 +60,24 @@ impl App {
         let password = Zeroizing::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(*bytes));
         let salt = shared_salt(&self.node.door_salt_key, &caller.name, resource);
         let verifier = Verifier::derive(&password, &salt, ITERATIONS).map_err(|_| Problem::invalid("no secret could be made"))?.encode();
-        let key = door_key(&caller.name, resource, &caller.sign_in);
-        let change = ValueChange { kind: DOOR_SECRETS.to_owned(), key, value: Some(verifier.clone().into_bytes()) };
-        self.node.ports.store.put_values(vec![change]).await?;
+        let stored = |verifier: &str, value| ValueChange {
+            kind: DOOR_SECRETS.to_owned(),
+            key: door_key(&caller.name, resource, &caller.sign_in, verifier),
+            value,
+        };
+        let holder = (caller.name.clone(), resource.clone());
+        // Earlier secrets of the same sign-in go on working, the last few of them: a client that reconnects uses its own.
+        let oldest = self.node.door_secrets.lock().get(&holder).and_then(|of_holder| {
+            let own = || of_holder.iter().filter(|(sign_in, _)| *sign_in == caller.sign_in);
+            own().next().filter(|_| own().count() >= SECRETS_PER_SIGN_IN).map(|(_, verifier)| verifier.clone())
+        });
+        let mut changes = vec![stored(&verifier, Some(verifier.clone().into_bytes()))];
+        changes.extend(oldest.iter().map(|oldest| stored(oldest, None)));
+        self.node.ports.store.put_values(changes).await?;
         {
             let mut secrets = self.node.door_secrets.lock();
-            let of_holder = secrets.entry((caller.name.clone(), resource.clone())).or_default();
-            of_holder.retain(|(sign_in, _)| *sign_in != caller.sign_in);
+            let of_holder = secrets.entry(holder).or_default();
+            of_holder.retain(|(_, verifier)| Some(verifier) != oldest.as_ref());
             of_holder.push((caller.sign_in.clone(), verifier));
         }
         drop(guard);
@@ -89,8 +103,9 @@ impl App {
         let mut secrets = self.node.door_secrets.lock();
         for holder in holders {
             if world.live_grants(&holder.0, &holder.1, now).is_empty() {
-                for (sign_in, _) in secrets.remove(holder).unwrap_or_default() {
-                    gone.push(ValueChange { kind: DOOR_SECRETS.to_owned(), key: door_key(&holder.0, &holder.1, &sign_in), value: None });
+                for (sign_in, verifier) in secrets.remove(holder).unwrap_or_default() {
+                    let key = door_key(&holder.0, &holder.1, &sign_in, &verifier);
+                    gone.push(ValueChange { kind: DOOR_SECRETS.to_owned(), key, value: None });
                 }
             }
         }
@@ -98,9 +113,9 @@ impl App {
     }
 }
 
-/// Key of a stored door secret.
-pub(crate) fn door_key(principal: &PrincipalName, resource: &ResourceName, sign_in: &SignInId) -> String {
-    format!("{principal}/{resource}/{sign_in}")
+/// Key of a stored door secret: whose it is, and which of theirs.
+pub(crate) fn door_key(principal: &PrincipalName, resource: &ResourceName, sign_in: &SignInId, verifier: &str) -> String {
+    format!("{principal}/{resource}/{sign_in}/{}", Digest::of_bytes(verifier.as_bytes()).short())
 }
 
 /// All secrets of one holder for one resource share a salt: SCRAM names the salt before the client shows which secret it has.
