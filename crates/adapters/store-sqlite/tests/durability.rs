@@ -11,7 +11,7 @@ use std::{
 };
 
 use safeconduct_app::ports::{Append, Store, StoreError, ValueChange};
-use safeconduct_ledger::{Entry, Frontier, leaf_hash};
+use safeconduct_ledger::{Checkpoint, Entry, Frontier, NotExtended, TreeHash, leaf_hash};
 use safeconduct_lifecycle::{Event, StreamId};
 use safeconduct_model::SessionId;
 use safeconduct_store_sqlite::SqliteStore;
@@ -231,7 +231,7 @@ async fn an_erased_body_leaves_the_tree_as_it_is() {
     let store = open(&path).unwrap();
     store.append(vec![to_session(1, 0, 3)], START).await.unwrap();
     let head = store.tree_head().await.unwrap();
-    meddle(&path, "DELETE FROM bodies WHERE idx = 1").unwrap();
+    assert!(store.erase_body(1).await.unwrap());
     let events = store.load(StreamId::Session(SessionId::from_bits(1))).await.unwrap();
     assert_eq!(events.iter().map(|stored| stored.event.is_some()).collect::<Vec<_>>(), [true, false, true]);
     assert_eq!(store.entries(0, 3).await.unwrap().iter().map(|entry| entry.body.is_some()).collect::<Vec<_>>(), [true, false, true]);
@@ -277,4 +277,48 @@ async fn f47_removed_values_leave_no_trace_in_the_file() {
     assert!(!path.with_file_name("store.db-wal").exists());
     let bytes = std::fs::read(&path).unwrap();
     assert!(!bytes.windows(19).any(|window| window == b"find-me-in-the-file"));
+}
+
+#[tokio::test]
+async fn an_erased_body_leaves_no_trace_in_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    let in_file = |text: &str| std::fs::read(&path).unwrap().windows(text.len()).any(|window| window == text.as_bytes());
+    let event = || session_opened("find-me-in-the-file", "orders-db", START).into();
+    let append = Append { stream: StreamId::Session(SessionId::from_bits(1)), expected: 0, events: vec![event()], row: None };
+    open(&path).unwrap().append(vec![append], START).await.unwrap();
+    assert!(in_file("find-me-in-the-file"));
+    assert!(open(&path).unwrap().erase_body(0).await.unwrap());
+    assert!(!in_file("find-me-in-the-file"));
+    let store = open(&path).unwrap();
+    assert!(store.entries(0, 1).await.unwrap()[0].body.is_none(), "erased for good");
+    assert_eq!(check(&store).await.len(), 1);
+}
+
+#[tokio::test]
+async fn f53_a_file_that_was_cut_or_rewritten_does_not_extend_its_checkpoint() {
+    let checkpoint = async |store: &SqliteStore| {
+        let head = store.tree_head().await.unwrap();
+        Checkpoint { origin: "test".to_owned(), size: head.size, root: TreeHash::from_bytes(head.root) }
+    };
+    for rewritten in [None, Some(2_u64)] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let store = open(&path).unwrap();
+        store.append(vec![to_session(1, 0, 20)], START).await.unwrap();
+        let signed = checkpoint(&store).await;
+        drop(store);
+        meddle(&path, "DROP TRIGGER entries_are_never_removed; DELETE FROM bodies WHERE idx >= 15; DELETE FROM entries WHERE idx >= 15")
+            .unwrap();
+        let store = open(&path).unwrap();
+        if let Some(session) = rewritten {
+            // Longer again than what was signed, with another history.
+            store.append(vec![to_session(session, 0, 20)], START).await.unwrap();
+        }
+        let now = checkpoint(&store).await;
+        let proof = store.consistency_proof(signed.size, now.size).await.unwrap().unwrap_or_default();
+        let proof: Vec<_> = proof.into_iter().map(TreeHash::from_bytes).collect();
+        let refused = now.check_extends(&signed, &proof).unwrap_err();
+        assert_eq!(matches!(refused, NotExtended::Smaller { older: 20, newer: 15 }), rewritten.is_none(), "{refused}");
+    }
 }
