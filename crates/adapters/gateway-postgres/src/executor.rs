@@ -1,7 +1,7 @@
 //! Exact actions on PostgreSQL: the stored text, once, on a connection of the gateway's own.
 //!
 //! Says what happened and never guesses: an answer that is lost is an unknown outcome. Reads nothing from the requester, so a
-//! `COPY … FROM STDIN` gets no data and fails.
+//! `COPY … FROM STDIN` has no data and is not begun.
 
 use std::{io, time::Duration};
 
@@ -11,6 +11,7 @@ use safeconduct_app::ports::{BoxFuture, Executor, ResultPart, ResultSink, Run};
 use safeconduct_lifecycle::{ExactOutcome, TransactionEnd};
 use safeconduct_model::{Parameter, SqlAction};
 use safeconduct_protocol::postgres::messages::rows_of_tag;
+use safeconduct_sql::{FunctionClasses, PARSER_STACK_BYTES, StatementFacts, StatementKind};
 use tokio::{io::AsyncWriteExt, sync::watch, time::timeout};
 
 use crate::{
@@ -52,6 +53,9 @@ impl PostgresExecutor {
         if let Some(name) = action.settings.keys().find(|name| PINNED.contains(&name.to_ascii_lowercase().as_str())) {
             return not_run(format!("the gateway keeps the setting `{name}` itself"));
         }
+        if wants_data(&action).await {
+            return not_run("it copies data that only its session had: run it where the data is, with `connect`".into());
+        }
         let settings: Vec<(String, String)> = action.settings.clone().into_iter().collect();
         let request = match encode(&action) {
             Ok(request) => request,
@@ -79,6 +83,24 @@ impl Executor for PostgresExecutor {
     fn execute<'a>(&'a self, run: Run, sink: &'a mut (dyn ResultSink + Send)) -> BoxFuture<'a, ExactOutcome> {
         Box::pin(self.run(run, sink))
     }
+}
+
+/// True if the action is about data that is not stored, or may be: then nothing of it is begun.
+async fn wants_data(action: &SqlAction) -> bool {
+    if action.copy_data.is_some() {
+        return true;
+    }
+    // Nothing but a COPY has this word; most actions are never parsed here.
+    if !action.text.to_ascii_lowercase().contains("copy") {
+        return false;
+    }
+    let (text, (answer, answered)) = (action.text.clone(), tokio::sync::oneshot::channel());
+    let parsing = std::thread::Builder::new().name("copy-facts".into()).stack_size(PARSER_STACK_BYTES).spawn(move || {
+        let facts = safeconduct_sql::facts(&text, &FunctionClasses::default());
+        let copies = |statement: &StatementFacts| matches!(statement.kind, StatementKind::CopyFromStdin { .. });
+        let _ = answer.send(facts.statements.iter().any(copies));
+    });
+    parsing.is_err() || answered.await.unwrap_or(true)
 }
 
 /// The action as messages: a simple query, or an extended one if it has parameters.
