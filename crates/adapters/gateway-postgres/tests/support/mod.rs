@@ -113,6 +113,13 @@ impl World {
         Self { server, app, clock, recorder, door, folder, shutdown }
     }
 
+    /// Applies the bundle again, with one more policy file.
+    pub async fn apply(&self, policy: &str) {
+        let mut files = bundle(&self.server);
+        files.files.insert("policies/more.cedar".to_owned(), format!("@id(\"more\") {policy}\n").into_bytes());
+        self.app.operator_policy(&files).await.unwrap();
+    }
+
     pub fn caller(&self, name: &str) -> Caller {
         let bits = name.bytes().fold(1_u64, |bits, byte| bits.wrapping_mul(31).wrapping_add(byte.into()));
         Caller {
@@ -207,6 +214,20 @@ impl World {
         let _ = input.write_all(sql.as_bytes()).await;
         drop(input);
         child.wait_with_output().await.unwrap().into()
+    }
+
+    /// Waits until the server says so.
+    pub async fn until_rows(&self, sql: &str, wanted: &str) {
+        while self.rows(sql) != wanted {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// What the server was told to run, by sessions that the door opened and by the gateway itself.
+    pub fn run_by_door(&self) -> Vec<String> {
+        let log = self.server.log();
+        let ours = log.lines().filter(|line| line.contains("app@") && (line.contains("statement:") || line.contains("execute ")));
+        ours.map(str::to_owned).collect()
     }
 
     /// Rows of a query, straight from the server.
