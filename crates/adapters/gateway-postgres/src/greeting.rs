@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{config::ALPN, stream::ClientStream};
+use crate::{config::ALPN, socket, stream::ClientStream};
 
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -45,7 +45,7 @@ pub(crate) enum NoGreeting {
 
 /// Speaks with a new connection until it is encrypted and says what it wants.
 pub(crate) async fn greet(mut tcp: TcpStream, tls: Arc<rustls::ServerConfig>) -> Result<Greeting, NoGreeting> {
-    tcp.set_nodelay(true)?;
+    socket::prepare(&tcp)?;
     let mut first = [0];
     if tcp.peek(&mut first).await? == 1 && first == [TLS_HANDSHAKE] {
         let stream = TlsAcceptor::from(tls).accept(tcp).await?;

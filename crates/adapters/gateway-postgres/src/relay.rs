@@ -17,6 +17,7 @@ use crate::{
     journal::{Batch, Journal},
     judge::{self, Asks},
     listener::Shared,
+    remains::Remains,
     session::Outgoing,
     transport::CancelTarget,
 };
@@ -36,6 +37,8 @@ pub(crate) struct Relay {
     pub client_out: Outgoing,
     pub server_out: Outgoing,
     upstream: CancelTarget,
+    /// The server had work of this session's when the gate was last asked.
+    busy: bool,
     /// Outcomes and withdrawals that are being stored, cancels that are being sent.
     under_way: JoinSet<()>,
     closed: Option<Closed>,
@@ -59,6 +62,7 @@ impl Relay {
             client_out: Outgoing::default(),
             server_out: Outgoing::default(),
             upstream,
+            busy: false,
             under_way: JoinSet::new(),
             closed: None,
         }
@@ -95,6 +99,7 @@ impl Relay {
         let mut go_on = true;
         while go_on && !self.is_closed() {
             let mut out = Vec::new();
+            self.busy = self.gate.activity() == Activity::Busy;
             self.gate.advance(&mut self.client_in, &mut self.server_in, &mut Asks(&self.session), &mut out);
             go_on = self.perform(out).await;
         }
@@ -277,6 +282,7 @@ impl Relay {
     /// Ends the session with an error.
     pub(crate) async fn cut(&mut self, report: &Report) {
         let mut out = Vec::new();
+        self.busy = self.gate.activity() == Activity::Busy;
         self.gate.cut(report, &mut out);
         self.perform(out).await;
     }
@@ -284,6 +290,7 @@ impl Relay {
     /// The client is gone.
     pub(crate) async fn client_left(&mut self) {
         let cancel = self.gate.activity() == Activity::Busy;
+        self.busy = cancel;
         self.client_out.give_up();
         let mut out = Vec::new();
         self.gate.finish(&mut out);
@@ -291,13 +298,26 @@ impl Relay {
         self.closed.get_or_insert_with(|| Closed { why: "the client left".to_owned(), cancel });
     }
 
-    /// What cancels the server's work, if the session does not end by itself.
+    /// What ends the server's work, if the session does not end by itself.
     pub(crate) fn cancel_at_end(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
         if !self.closed.as_ref().is_some_and(|closed| closed.cancel) {
             return None;
         }
-        let (target, limit) = (self.upstream.clone(), self.shared.config.limits.cancel);
-        Some(async move { target.send(limit).await })
+        let (busy, limits) = (self.busy, self.shared.config.limits);
+        let remains = Remains {
+            target: self.upstream.clone(),
+            resource: Arc::clone(self.session.resource()),
+            database: self.session.database().to_owned(),
+            session: self.session.id().to_string(),
+            secrets: Arc::clone(&self.shared.config.secrets),
+        };
+        Some(async move {
+            if busy {
+                remains.end(limits.cancel, limits.upstream_connect).await;
+            } else {
+                remains.target.send(limits.cancel).await;
+            }
+        })
     }
 
     /// Waits for what is being stored; says why the session ended.

@@ -24,6 +24,7 @@ use crate::{
     relay::Relay,
     settings::Wishes,
     signal::raised,
+    socket::Departure,
     stream::{ClientStream, UpstreamStream},
     upstream::Upstream,
 };
@@ -106,6 +107,7 @@ pub(crate) async fn run(
     relay.advance().await;
     relay.say(&ready);
 
+    let mut departure = Departure::of(client.get_ref().0);
     let (mut client_read, mut client_write) = tokio::io::split(client);
     let (mut server_read, mut server_write) = tokio::io::split(stream);
     while !relay.is_closed() {
@@ -113,7 +115,7 @@ pub(crate) async fn run(
             &mut relay,
             (&mut client_read, &mut client_write),
             (&mut server_read, &mut server_write),
-            (&mut standing, &mut cancels, &mut shutdown),
+            (&mut standing, &mut cancels, &mut shutdown, &mut departure),
         )
         .await;
         match event {
@@ -142,11 +144,13 @@ pub(crate) async fn run(
 
 type Client<'a> = (&'a mut ReadHalf<ClientStream>, &'a mut WriteHalf<ClientStream>);
 type Server<'a> = (&'a mut ReadHalf<UpstreamStream>, &'a mut WriteHalf<UpstreamStream>);
-type Signals<'a> = (&'a mut watch::Receiver<Standing>, &'a mut mpsc::Receiver<Cancel>, &'a mut watch::Receiver<bool>);
+type Signals<'a> = (&'a mut watch::Receiver<Standing>, &'a mut mpsc::Receiver<Cancel>, &'a mut watch::Receiver<bool>, &'a mut Departure);
 
 /// The next thing that happens. What ends the session goes first.
-async fn next(relay: &mut Relay, client: Client<'_>, server: Server<'_>, (standing, cancels, shutdown): Signals<'_>) -> Event {
+async fn next(relay: &mut Relay, client: Client<'_>, server: Server<'_>, (standing, cancels, shutdown, departure): Signals<'_>) -> Event {
     let (read_client, read_server) = (relay.wants_client(), relay.wants_server());
+    // Where reading goes on it tells by itself.
+    let watch_client = relay.held.is_some() && !read_client;
     tokio::select! {
         biased;
         _ = standing.changed() => Event::Standing,
@@ -157,6 +161,7 @@ async fn next(relay: &mut Relay, client: Client<'_>, server: Server<'_>, (standi
         taken = relay.server_out.send(server.1), if relay.server_out.is_pending() => Event::ServerTook(taken),
         read = fill(server.0, &mut relay.server_in), if read_server => Event::Server(read),
         read = fill(client.0, &mut relay.client_in), if read_client => Event::Client(read),
+        () = departure.happened(), if watch_client => Event::Client(Ok(0)),
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{stream::UpstreamStream, upstream::UpstreamError, wire::malformed};
+use crate::{socket, stream::UpstreamStream, upstream::UpstreamError, wire::malformed};
 
 /// How often a cancel is tried if the server can't be reached.
 const CANCEL_ATTEMPTS: u32 = 3;
@@ -49,7 +49,7 @@ impl Tls {
 
 /// Asks for TLS where the resource file wants it; a server that has none is not spoken to.
 pub(crate) async fn encrypt(mut tcp: TcpStream, tls: Option<&Tls>) -> io::Result<UpstreamStream> {
-    tcp.set_nodelay(true)?;
+    socket::prepare(&tcp)?;
     let Some(tls) = tls else { return Ok(UpstreamStream::Plain(tcp)) };
     let mut request = BytesMut::new();
     frontend::ssl_request(&mut request);
