@@ -178,6 +178,8 @@ impl World {
                     Output::Record(Record::Outcome { statement, ended }) => assert!(self.outcomes.insert(statement, ended).is_none()),
                     Output::Hold(ask) => {
                         assert!(ask.can_hold() && !ask.wants_copy_data());
+                        // What is shown is what the server reads the text under.
+                        assert_eq!(ask.settings.get("xmloption").map_or("", String::as_str), self.server.setting, "{ask:?}");
                         self.approvals += 1;
                         if let Some(data) = &ask.copy_data {
                             self.approved_data.insert(AccessRequestId::from_bits(self.approvals), data.digest);
@@ -305,6 +307,10 @@ fn statement() -> impl Strategy<Value = String> {
         1 => Just("rollback".to_owned()),
         1 => Just("savepoint s".to_owned()),
         1 => Just("rollback to s".to_owned()),
+        2 => any::<bool>().prop_map(|local| format!("set {}xmloption to document", if local { "local " } else { "" })),
+        1 => Just("set xmloption to content".to_owned()),
+        1 => Just("set xmloption to nonsense".to_owned()),
+        1 => Just("reset xmloption".to_owned()),
         3 => (0..3_u8).prop_map(|n| format!("copy t{n} from stdin")),
     ]
 }

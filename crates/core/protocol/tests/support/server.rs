@@ -61,6 +61,11 @@ pub struct Server {
     extended: bool,
     /// COMMIT fails.
     deferred: bool,
+    /// One setting: as it is, as a commit leaves it, as a rollback leaves it, and both first as the savepoint found them.
+    pub setting: String,
+    lasting: String,
+    committed: String,
+    at_savepoint: (String, String),
     copy: Option<CopyIn>,
     /// Every successful Bind and every Query that was begun.
     pub carriers: Vec<Carrier>,
@@ -98,6 +103,10 @@ impl Server {
             skip: false,
             extended: false,
             deferred: false,
+            setting: String::new(),
+            lasting: String::new(),
+            committed: String::new(),
+            at_savepoint: (String::new(), String::new()),
             copy: None,
             carriers: Vec::new(),
             ran: Vec::new(),
@@ -224,11 +233,20 @@ impl Server {
             Tx::Idle | Tx::Implicit => {
                 self.tx = Tx::Idle;
                 self.portals.retain(|_, portal| portal.hold);
+                self.undo_settings();
             }
-            Tx::Block | Tx::Failed => self.tx = Tx::Failed,
+            Tx::Block | Tx::Failed => {
+                self.tx = Tx::Failed;
+                self.undo_settings();
+            }
         }
         self.deferred = false;
         self.skip = self.extended;
+    }
+
+    fn undo_settings(&mut self) {
+        self.setting.clone_from(&self.committed);
+        self.lasting.clone_from(&self.committed);
     }
 
     fn begin_implicit(&mut self) {
@@ -249,8 +267,11 @@ impl Server {
         self.savepoint = false;
         self.portals.retain(|_, portal| portal.hold);
         if std::mem::take(&mut self.deferred) {
+            self.undo_settings();
             return Err(Fail::Error("23503", "deferred constraint".to_owned()));
         }
+        self.committed.clone_from(&self.lasting);
+        self.setting.clone_from(&self.lasting);
         Ok(())
     }
 
@@ -471,6 +492,7 @@ impl Server {
             }
             "commit" if self.tx == Tx::Failed => {
                 self.deferred = false;
+                self.undo_settings();
                 self.commit().ok();
                 "ROLLBACK"
             }
@@ -480,6 +502,7 @@ impl Server {
             }
             "savepoint" if self.tx == Tx::Block => {
                 self.savepoint = true;
+                self.at_savepoint = (self.setting.clone(), self.lasting.clone());
                 "SAVEPOINT"
             }
             "rollback" if word(1) == "to" => {
@@ -487,6 +510,7 @@ impl Server {
                     return Err(Fail::Error("3B001", "savepoint does not exist".to_owned()));
                 }
                 self.tx = Tx::Block;
+                (self.setting, self.lasting) = self.at_savepoint.clone();
                 "ROLLBACK"
             }
             "rollback" => {
@@ -494,9 +518,21 @@ impl Server {
                 self.portals.retain(|_, portal| portal.hold);
                 self.tx = Tx::Idle;
                 self.savepoint = false;
+                self.undo_settings();
                 "ROLLBACK"
             }
             "savepoint" => return Err(Fail::Error("25P01", "no transaction".to_owned())),
+            "set" if word(words.len() - 1) == "nonsense" => return Err(Fail::Error("22023", "invalid value".to_owned())),
+            "set" if word(1) == "local" => {
+                word(words.len() - 1).clone_into(&mut self.setting);
+                "SET"
+            }
+            "set" | "reset" => {
+                let value = if word(0) == "set" { word(words.len() - 1) } else { "" };
+                value.clone_into(&mut self.setting);
+                value.clone_into(&mut self.lasting);
+                if word(0) == "set" { "SET" } else { "RESET" }
+            }
             "prepare" => {
                 if self.prepared.contains_key(word(1)) {
                     return Err(Fail::Error("42P05", "already exists".to_owned()));
