@@ -3,6 +3,7 @@
 //! All state changes go through one writer: a unit of work is decided on a copy of the world, stored, and only then becomes the world.
 
 mod admin;
+mod answers;
 mod authorize;
 mod decisions;
 mod door;
@@ -14,6 +15,7 @@ mod floods;
 mod identity;
 mod judge;
 mod ledger;
+mod news;
 mod node;
 pub mod ports;
 mod problem;
@@ -26,12 +28,14 @@ mod views;
 mod world;
 
 pub use admin::OneTime;
+pub use answers::GivenAnswer;
 pub use authorize::{Charge, Refusal, StatementAsk, Verdict};
 pub use door::{DoorLookup, DoorRefused, SessionEnd, Standing};
 pub use door_secrets::DoorSecret;
 pub use door_session::{DoorSession, Hold, HoldOutcome};
 pub use identity::{Caller, SignedIn, TokenView};
 pub use ledger::Proof;
+pub use news::Missed;
 pub use node::{App, DoorAddress, Ports, Settings};
 pub use problem::{Problem, ProblemKind};
 pub use publish::News;

@@ -12,12 +12,38 @@ use axum::{
 };
 use safeconduct_app::Caller;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use crate::{problem::Failure, state::ApiState};
 
 /// The address a call came from, put there by the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Source(pub IpAddr);
+
+/// Tells calls that wait when the server stops, put there by the server. Without one they wait as long as they may.
+#[derive(Clone, Debug)]
+pub(crate) struct Closing(pub watch::Receiver<bool>);
+
+impl Closing {
+    /// For a router without a server.
+    fn never() -> Self {
+        static OPEN: std::sync::LazyLock<watch::Sender<bool>> = std::sync::LazyLock::new(|| watch::Sender::new(false));
+        Self(OPEN.subscribe())
+    }
+
+    /// Resolves when the server stops.
+    pub async fn closed(&mut self) {
+        // A server that is gone has stopped, too.
+        let _ = self.0.wait_for(|closing| *closing).await;
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Closing {
+    type Rejection = std::convert::Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(Self::never))
+    }
+}
 
 /// The address as text; `unknown` when no server put one there.
 pub(crate) fn source_text(extensions: &axum::http::Extensions) -> String {

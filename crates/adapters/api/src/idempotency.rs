@@ -1,21 +1,22 @@
 //! Repeated writes: a write with an `Idempotency-Key` that was answered before gets the same answer and does nothing.
 //!
-//! Answers are kept in memory for a day, within fixed bounds, and are forgotten at a restart; what must never happen twice
-//! (an execution, an approval) is protected by the use cases themselves. Answers that carry secrets or stream are never kept.
+//! Answers are kept through the store for a day, bounded for each caller, and survive a restart; which calls are under way is known
+//! in memory only. Answers that carry secrets or stream are never kept: there the key is ignored, and the use cases themselves see
+//! to it that nothing happens twice.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeSet,
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
 };
 
 use axum::{
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, response::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use safeconduct_app::GivenAnswer;
 use safeconduct_model::Digest;
 
 use crate::{
@@ -24,87 +25,34 @@ use crate::{
     state::ApiState,
 };
 
-const KEEP: Duration = Duration::from_secs(24 * 3600);
-const MOST_ANSWERS: usize = 4096;
-const MOST_BYTES: usize = 16 * 1024 * 1024;
-/// Larger answers are not kept; the key is freed.
+/// Larger answers are not kept.
 const LARGEST_ANSWER: usize = 256 * 1024;
 const LARGEST_BODY: usize = crate::POLICY_BODY_BYTES;
 
+/// Caller and key.
 type Key = (String, String);
 
-struct Kept {
-    call: Digest,
-    at: Instant,
-    /// `None` while the first call is under way.
-    answer: Option<(StatusCode, Option<HeaderValue>, Bytes)>,
-}
-
-/// Answers by caller and key.
+/// Calls with a key that are under way.
 #[derive(Default)]
-pub(crate) struct Answers(Mutex<HashMap<Key, Kept>>);
+pub(crate) struct CallsUnderWay(Mutex<BTreeSet<Key>>);
 
-enum Found {
-    New,
-    UnderWay,
-    Other,
-    Answer(Box<Response>),
-}
-
-impl Answers {
-    fn begin(&self, key: &Key, call: Digest, now: Instant) -> Found {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, kept| now.duration_since(kept.at) < KEEP);
-        if let Some(found) = kept.get(key) {
-            return match &found.answer {
-                _ if found.call != call => Found::Other,
-                None => Found::UnderWay,
-                Some((status, kind, body)) => {
-                    let mut response = (*status, body.clone()).into_response();
-                    if let Some(kind) = kind {
-                        response.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
-                    }
-                    response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
-                    Found::Answer(Box::new(response))
-                }
-            };
-        }
-        make_room(&mut kept);
-        kept.insert(key.clone(), Kept { call, at: now, answer: None });
-        Found::New
-    }
-
-    fn finish(&self, key: &Key, answer: Option<(StatusCode, Option<HeaderValue>, Bytes)>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match (answer, kept.get_mut(key)) {
-            (Some(answer), Some(found)) => found.answer = Some(answer),
-            (None, _) => drop(kept.remove(key)),
-            (Some(_), None) => {}
-        }
+impl CallsUnderWay {
+    /// Takes the key until the guard is dropped; none if it is taken.
+    fn begin(&self, key: Key) -> Option<UnderWay<'_>> {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        taken.then_some(UnderWay { calls: self, key })
     }
 }
 
-/// Drops the oldest finished answers until there is room for one more.
-fn make_room(kept: &mut HashMap<Key, Kept>) {
-    let size = |kept: &HashMap<Key, Kept>| kept.values().filter_map(|k| k.answer.as_ref()).map(|(_, _, body)| body.len()).sum::<usize>();
-    while kept.len() >= MOST_ANSWERS || size(kept) + LARGEST_ANSWER > MOST_BYTES {
-        let oldest = kept.iter().filter(|(_, k)| k.answer.is_some()).min_by_key(|(_, k)| k.at).map(|(key, _)| key.clone());
-        let Some(oldest) = oldest else { return };
-        kept.remove(&oldest);
-    }
-}
-
-/// Frees the key if the call is dropped before it is answered.
+/// Frees the key when the call is answered, or dropped before it is.
 struct UnderWay<'a> {
-    answers: &'a Answers,
-    key: Option<Key>,
+    calls: &'a CallsUnderWay,
+    key: Key,
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            self.answers.finish(&key, None);
-        }
+        self.calls.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 
@@ -131,24 +79,41 @@ async fn once_with(state: &ApiState, key: String, request: Request, next: Next) 
     let body = to_bytes(body, LARGEST_BODY).await.map_err(|_| Failure::too_large())?;
     let mut call = format!("{} {}\n", parts.method, parts.uri).into_bytes();
     call.extend_from_slice(&body);
-    let key: Key = (caller.name.to_string(), key);
-    match state.answers.begin(&key, Digest::of_bytes(&call), Instant::now()) {
-        Found::UnderWay => return Err(Failure::under_way()),
-        Found::Other => return Err(Failure::key_reused()),
-        Found::Answer(response) => return Ok(*response),
-        Found::New => {}
+    let call = Digest::of_bytes(&call);
+    let _under_way = state.calls.begin((caller.name.to_string(), key.clone())).ok_or_else(Failure::under_way)?;
+    if let Some(given) = state.app.given_answer(&caller, &key).await? {
+        return if given.call == call { again(given) } else { Err(Failure::key_reused()) };
     }
-    let mut under_way = UnderWay { answers: &state.answers, key: Some(key.clone()) };
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(|_| Failure::internal())?;
-    // A fault of ours or too much at once is no answer: repeating it must try again.
-    if !parts.status.is_server_error() && parts.status != StatusCode::TOO_MANY_REQUESTS && body.len() <= LARGEST_ANSWER {
-        let kind = parts.headers.get(header::CONTENT_TYPE).cloned();
-        state.answers.finish(&key, Some((parts.status, kind, body.clone())));
-        under_way.key = None;
+    // What was done is done: an answer that can't be kept is given all the same.
+    if let Some(answer) = answer(call, &parts, &body)
+        && let Err(problem) = state.app.keep_answer(&caller, &key, answer).await
+    {
+        tracing::warn!(code = problem.code, "an answer could not be kept; repeating its call is a new call");
     }
     Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+/// The answer as it is kept. A fault of ours or too much at once is none: repeating it must try again.
+fn answer(call: Digest, parts: &Parts, body: &Bytes) -> Option<GivenAnswer> {
+    if parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS || body.len() > LARGEST_ANSWER {
+        return None;
+    }
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(ToOwned::to_owned);
+    Some(GivenAnswer { call, status: parts.status.as_u16(), content_type, body: String::from_utf8(body.to_vec()).ok()? })
+}
+
+fn again(given: GivenAnswer) -> Result<Response, Failure> {
+    let status = StatusCode::from_u16(given.status).map_err(|_| Failure::internal())?;
+    let mut response = (status, given.body).into_response();
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    if let Some(kind) = given.content_type.and_then(|kind| HeaderValue::try_from(kind).ok()) {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    Ok(response)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Option<Result<String, Failure>> {
@@ -168,32 +133,14 @@ fn may_be_kept(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn key(name: &str) -> Key {
-        ("alice".into(), name.into())
-    }
-
     #[test]
-    fn a_repeated_call_gets_the_first_answer_and_another_is_refused() {
-        let (answers, now) = (Answers::default(), Instant::now());
-        let (one, two) = (Digest::of_bytes(b"1"), Digest::of_bytes(b"2"));
-        assert!(matches!(answers.begin(&key("k"), one, now), Found::New));
-        assert!(matches!(answers.begin(&key("k"), one, now), Found::UnderWay));
-        answers.finish(&key("k"), Some((StatusCode::CREATED, None, Bytes::from_static(b"x"))));
-        assert!(matches!(answers.begin(&key("k"), one, now), Found::Answer(r) if r.status() == StatusCode::CREATED));
-        assert!(matches!(answers.begin(&key("k"), two, now), Found::Other));
-        assert!(matches!(answers.begin(&key("k"), two, now + KEEP), Found::New));
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let (answers, now) = (Answers::default(), Instant::now());
-        for n in 0..MOST_ANSWERS + 10 {
-            let key = key(&n.to_string());
-            assert!(matches!(answers.begin(&key, Digest::of_bytes(b""), now), Found::New));
-            answers.finish(&key, Some((StatusCode::OK, None, Bytes::from(vec![0; if n < 200 { LARGEST_ANSWER } else { 1 }]))));
-        }
-        let kept = answers.0.lock().unwrap();
-        assert!(kept.len() <= MOST_ANSWERS);
-        assert!(kept.values().filter_map(|k| k.answer.as_ref()).map(|a| a.2.len()).sum::<usize>() <= MOST_BYTES);
+    fn a_key_is_taken_while_its_call_is_under_way() {
+        let calls = CallsUnderWay::default();
+        let key = |name: &str| ("alice".to_owned(), name.to_owned());
+        let first = calls.begin(key("k")).unwrap();
+        assert!(calls.begin(key("k")).is_none());
+        assert!(calls.begin(key("other")).is_some());
+        drop(first);
+        assert!(calls.begin(key("k")).is_some());
     }
 }

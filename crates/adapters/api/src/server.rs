@@ -10,19 +10,19 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use crate::extract::Source;
+use crate::extract::{Closing, Source};
 
 /// Connections at one time, half-open ones included.
 const MOST_CONNECTIONS: usize = 4096;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADERS: Duration = Duration::from_secs(15);
-/// How long open calls may go on after the order to stop.
+/// How long open calls may go on after the order to stop. Those that only wait end at once.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long to wait when the system has no descriptor for one more connection.
 const BREATHE: Duration = Duration::from_millis(50);
@@ -43,6 +43,7 @@ pub async fn serve(
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let server = builder();
+    let (close, closing) = watch::channel(false);
     tokio::pin!(shutdown);
     loop {
         let (stream, peer) = tokio::select! {
@@ -59,11 +60,13 @@ pub async fn serve(
         // Full: this one is closed at once rather than kept waiting.
         let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
         let (acceptor, router, server, watcher) = (acceptor.clone(), router.clone(), server.clone(), graceful.watcher());
+        let closing = closing.clone();
         tokio::spawn(async move {
             if let Some(stream) = handshake(&acceptor, stream).await {
                 let service = service_fn(move |request: hyper::Request<Incoming>| {
                     let mut request: Request = request.map(Body::new);
                     request.extensions_mut().insert(Source(peer.ip()));
+                    request.extensions_mut().insert(Closing(closing.clone()));
                     router.clone().oneshot(request)
                 });
                 let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
@@ -75,6 +78,7 @@ pub async fn serve(
         });
     }
     drop(listener);
+    close.send_replace(true);
     tokio::select! {
         () = graceful.shutdown() => {}
         () = sleep(GRACE) => tracing::info!("calls still open were cut"),

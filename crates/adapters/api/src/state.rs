@@ -5,7 +5,7 @@ use std::sync::Arc;
 use safeconduct_app::App;
 use tokio::sync::Semaphore;
 
-use crate::{attempts::Attempts, idempotency::Answers};
+use crate::{attempts::Attempts, idempotency::CallsUnderWay};
 
 /// Settings of the API.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ impl Default for ApiConfig {
 pub(crate) struct ApiState {
     pub app: App,
     pub attempts: Arc<Attempts>,
-    pub answers: Arc<Answers>,
+    pub calls: Arc<CallsUnderWay>,
     pub streams: Arc<Semaphore>,
 }
 
@@ -36,7 +36,7 @@ impl ApiState {
         Self {
             app,
             attempts: Arc::new(Attempts::default()),
-            answers: Arc::new(Answers::default()),
+            calls: Arc::new(CallsUnderWay::default()),
             streams: Arc::new(Semaphore::new(config.max_streams)),
         }
     }

@@ -89,6 +89,42 @@ async fn a_repeated_write_with_its_key_gets_the_first_answer() {
     assert!(somebody_else.headers.get("idempotency-replayed").is_none());
     let unfit = world.call_with("POST", "/api/v1/access-requests", Some(&alice), ask("one"), &[("idempotency-key", "a b")]).await;
     assert_eq!(unfit.status, StatusCode::BAD_REQUEST);
+
+    // Neither a restart nor another router forgets.
+    let world = world.restarted().await;
+    let size = world.size().await;
+    let third = world.call_with("POST", "/api/v1/access-requests", Some(&alice), ask("one"), &key).await;
+    assert_eq!((third.status, &third.text), (first.status, &first.text));
+    assert_eq!(third.headers["idempotency-replayed"], "true");
+    let other = world.call_with("POST", "/api/v1/access-requests", Some(&alice), ask("two"), &key).await;
+    assert_eq!(other.code(), "API-005");
+    assert_eq!(world.size().await, size);
+
+    // A day later the key is free.
+    world.clock.advance(std::time::Duration::from_secs(25 * 3600));
+    let alice = world.sign_in("alice").await;
+    let later = world.call_with("POST", "/api/v1/access-requests", Some(&alice), ask("two"), &key).await;
+    assert!(later.status.is_success(), "{}", later.text);
+    assert!(later.headers.get("idempotency-replayed").is_none());
+}
+
+#[tokio::test]
+async fn kept_answers_are_bounded_for_each_caller() {
+    let world = World::new().await;
+    let (alice, bob) = (world.sign_in("alice").await, world.sign_in("bob").await);
+    let preview = || Some(ask("orders-db", &["read"]));
+    let call = async |who: &str, key: &str| {
+        let answer = world.call_with("POST", "/api/v1/access-requests/preview", Some(who), preview(), &[("idempotency-key", key)]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        answer.headers.contains_key("idempotency-replayed")
+    };
+    assert!(!call(&bob, "mine").await);
+    for n in 0..260 {
+        assert!(!call(&alice, &n.to_string()).await);
+    }
+    assert!(call(&alice, "259").await, "the newest is kept");
+    assert!(call(&bob, "mine").await, "nobody takes another's room");
+    assert!(!call(&alice, "0").await, "the oldest made room");
 }
 
 #[tokio::test]
@@ -196,6 +232,19 @@ async fn lists_are_paged() {
     assert_eq!(seen, ids);
     let unknown = world.call("GET", "/api/v1/access-requests?colour=red", Some(&alice), None).await;
     assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_grant_is_found_behind_newer_access_requests_that_are_none() {
+    let world = World::new().await;
+    let alice = world.sign_in("alice").await;
+    let granted = world.call("POST", "/api/v1/access-requests", Some(&alice), Some(ask("orders-db", &["read"]))).await.json();
+    assert_eq!(granted["state"], "active");
+    world.clock.advance(std::time::Duration::from_secs(1));
+    world.pending(&alice).await;
+    let grants = world.call("GET", "/api/v1/grants?limit=1", Some(&alice), None).await.json();
+    assert_eq!(grants.as_array().map(Vec::len), Some(1));
+    assert_eq!(grants[0]["grant"], granted["grant"]);
 }
 
 #[tokio::test]

@@ -90,7 +90,8 @@ async fn news_reach_those_who_may_know_and_end_with_the_sign_in() {
     let (alice, bob, mallory) = (world.sign_in("alice").await, world.sign_in("bob").await, world.sign_in("mallory").await);
     let mut for_bob = events(&world, &bob, None).await;
     let mut for_mallory = events(&world, &mallory, None).await;
-    let mut resumed = events(&world, &alice, Some(1)).await;
+    // An index that the ledger does not have yet: another ledger, or one that was restored.
+    let mut resumed = events(&world, &alice, Some(1_000_000)).await;
     assert!(next(&mut resumed).await.unwrap().contains("event: missed"));
 
     let view = world.pending(&alice).await;
@@ -101,6 +102,56 @@ async fn news_reach_those_who_may_know_and_end_with_the_sign_in() {
         assert!(!news.contains("4711"), "news hold names, no content: {news}");
     }
     // Mallory's sign-in ends, which is what mallory's stream learns next: nothing of alice's was in it.
+    world.call("POST", "/api/v1/sign-out", Some(&mallory), None).await;
+    assert_eq!(next(&mut for_mallory).await, None);
+}
+
+/// Indexes of the events `news` in what a stream said.
+fn indexes(said: &str) -> Vec<u64> {
+    said.lines().filter_map(|line| line.strip_prefix("id: ")).map(|id| id.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_follower_that_comes_back_gets_every_event_once() {
+    let world = World::new().await;
+    let (alice, carol) = (world.sign_in("alice").await, world.sign_in("carol").await);
+    let mut following = events(&world, &carol, None).await;
+    world.pending(&alice).await;
+    let seen = indexes(&next(&mut following).await.unwrap());
+    drop(following);
+
+    // Away: more happens than is read back in one go.
+    for n in 0..150 {
+        let mut ask = support::ask("orders-db", &["read"]);
+        ask["reason"] = format!("look {n}").into();
+        let view = world.call("POST", "/api/v1/access-requests", Some(&alice), Some(ask)).await.json();
+        let grant = view["grant"].as_str().unwrap();
+        let ended = world.call("POST", &format!("/api/v1/grants/{grant}/release"), Some(&alice), Some(json!({}))).await;
+        assert_eq!(ended.status, StatusCode::OK, "{}", ended.text);
+    }
+    let mut resumed = events(&world, &carol, seen.last().copied()).await;
+    let size = world.size().await;
+    let live = world.call("POST", "/api/v1/access-requests", Some(&alice), Some(support::ask("orders-db", &["temp"]))).await.json();
+    let mut all = seen;
+    let mut said = String::new();
+    while all.last().is_none_or(|last| *last < size) {
+        said = next(&mut resumed).await.unwrap();
+        assert!(said.contains("event: news"), "{said}");
+        all.extend(indexes(&said));
+    }
+    assert!(said.contains(live["id"].as_str().unwrap()), "what happens after coming back comes last: {said}");
+    let first = *all.first().unwrap();
+    assert_eq!(all, (first..=*all.last().unwrap()).collect::<Vec<u64>>(), "without gap or repetition");
+}
+
+#[tokio::test]
+async fn f52_what_is_read_back_is_only_what_the_follower_may_know() {
+    let world = World::new().await;
+    let (alice, mallory) = (world.sign_in("alice").await, world.sign_in("mallory").await);
+    let view = world.pending(&alice).await;
+    let mut for_mallory = events(&world, &mallory, Some(0)).await;
+    let mut for_alice = events(&world, &alice, Some(0)).await;
+    assert!(next(&mut for_alice).await.unwrap().contains(view["id"].as_str().unwrap()));
     world.call("POST", "/api/v1/sign-out", Some(&mallory), None).await;
     assert_eq!(next(&mut for_mallory).await, None);
 }

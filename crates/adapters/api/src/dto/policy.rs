@@ -40,6 +40,7 @@ pub struct Explain {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
     pub resource: String,
+    #[serde(default)]
     pub operations: BTreeSet<String>,
     /// True to ask about one exact action, false about a window.
     #[serde(default)]
@@ -55,7 +56,7 @@ pub struct Explain {
     /// When; at this moment if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
-    /// How long would be asked for; `30m` if absent.
+    /// How long would be asked for; `1m` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
 }

@@ -35,14 +35,26 @@ pub(crate) async fn list(
     Params(params): Params<ListParams>,
 ) -> Result<Json<Vec<dto::AccessRequest>>, Failure> {
     let list = if params.all.unwrap_or(false) { List::All } else { List::Mine };
-    let query = ports::AccessQuery {
+    let mut query = ports::AccessQuery {
         open: if params.ended.unwrap_or(false) { None } else { Some(true) },
         before: params.before.map(|id| dto::parse("before", &id)).transpose()?,
         limit: page(params.limit),
         ..ports::AccessQuery::default()
     };
-    let views = state.app.access_requests(&caller, list, query).await?;
-    Ok(Json(views.into_iter().filter(|view| view.access.state.was_granted()).map(Into::into).collect()))
+    // Most of a part may be no grants yet: only a part that is not full is the last.
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let mut grants: Vec<dto::AccessRequest> = Vec::new();
+    loop {
+        let views = state.app.access_requests(&caller, list, query.clone()).await?;
+        let last = views.last().map(|view| view.access.envelope.access_request.clone());
+        let full = views.len() == limit;
+        grants.extend(views.into_iter().filter(|view| view.access.state.was_granted()).map(Into::into));
+        if grants.len() >= limit || !full {
+            grants.truncate(limit);
+            return Ok(Json(grants));
+        }
+        query.before = last;
+    }
 }
 
 /// Gives a grant back. Its sessions end with it.

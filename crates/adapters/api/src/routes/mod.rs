@@ -119,7 +119,9 @@ async fn in_time(
     info(
         title = "Safeconduct",
         description = "Just-in-time action approval. Errors are RFC 9457 problems with a stable `code`, each with a page in docs/errors. \
-            Writes take an `Idempotency-Key`. Lists are paged by `before` and `limit`. A GET never changes anything.",
+            Writes take an `Idempotency-Key`: for a day the same call with the same key gets the first answer again and does nothing. \
+            Where an answer carries a secret or a stream (`sign-in`, `passwords`, `connect`, `one-time`, `execute`) the key is ignored; an \
+            execution and a one-time secret happen once all the same. Lists are paged by `before` and `limit`. A GET never changes anything.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(dto::Problem, dto::ResultLine, dto::News)),

@@ -46,7 +46,7 @@ pub(crate) async fn explain(
         },
         resource: dto::parse("resource", &body.resource)?,
         operations: body.operations.iter().map(|name| dto::parse("operations", name)).collect::<Result<_, _>>()?,
-        duration: dto::parse("duration", body.duration.as_deref().unwrap_or("30m"))?,
+        duration: dto::parse("duration", body.duration.as_deref().unwrap_or("1m"))?,
         exact: body.exact,
         text: body.text,
         reason: body.reason,

@@ -42,6 +42,8 @@ pub struct World {
     pub router: Router,
     pub clock: Arc<TestClock>,
     pub key: SignerKey,
+    ports: Ports,
+    settings: Settings,
 }
 
 pub struct Answer {
@@ -81,7 +83,7 @@ impl World {
             token_days: 90,
             bundle_watched: false,
         };
-        let app = App::start(ports, settings, MintingKey::make()).await.unwrap();
+        let app = App::start(ports.clone(), settings.clone(), MintingKey::make()).await.unwrap();
         app.operator_policy(&demo_bundle()).await.unwrap();
         let person = |(name, groups): (&str, &[&str])| Person {
             name: parsed(name),
@@ -94,7 +96,15 @@ impl World {
         // Who may approve was there before anything is asked.
         clock.advance(std::time::Duration::from_secs(1));
         let router = router(app.clone(), &ApiConfig::default());
-        Self { app, router, clock, key }
+        Self { app, router, clock, key, ports, settings }
+    }
+
+    /// The same gateway after a restart: another application and router on the same store.
+    pub async fn restarted(self) -> Self {
+        self.app.shutdown().await;
+        let app = App::start(self.ports.clone(), self.settings.clone(), MintingKey::make()).await.unwrap();
+        let router = router(app.clone(), &ApiConfig::default());
+        Self { app, router, ..self }
     }
 
     pub async fn sign_in(&self, name: &str) -> String {

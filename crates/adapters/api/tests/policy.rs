@@ -1,0 +1,113 @@
+//! Policy over the API: asking for another bundle, seeing what it would change, and asking why.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on stops")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use support::World;
+
+/// The demonstration's bundle as texts.
+fn files() -> BTreeMap<String, String> {
+    support::demo_bundle().files.into_iter().map(|(path, bytes)| (path, String::from_utf8(bytes).unwrap())).collect()
+}
+
+/// The same with one more policy.
+fn opened() -> BTreeMap<String, String> {
+    let mut files = files();
+    let policy = "@id(\"engineers-read-alone\")\npermit (principal in Group::\"engineers\", action == Action::\"read\", resource == Resource::\"billing-db\");\n";
+    files.insert("policies/open.cedar".into(), policy.into());
+    files
+}
+
+/// Two mistakes in two files.
+fn broken() -> BTreeMap<String, String> {
+    let mut files = files();
+    files.insert("policies/wrong.cedar".into(), "@id(\"wrong\")\npermit (principal, action == Action::\"raed\", resource);\n".into());
+    files.insert("resources/wrong.toml".into(), "kind = \"postgres\"\ncolour = \"red\"\n".into());
+    files
+}
+
+async fn billing(world: &World, token: &str) -> Value {
+    let question = json!({ "resource": "billing-db", "operations": ["read"], "ticket": "SHOP-812" });
+    let answer = world.call("POST", "/api/v1/policy/explain", Some(token), Some(question)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    answer.json()
+}
+
+#[tokio::test]
+async fn a_bundle_is_planned_asked_for_approved_by_another_administrator_and_then_in_force() {
+    let world = World::new().await;
+    let (alice, ann, abe) = (world.sign_in("alice").await, world.sign_in("ann").await, world.sign_in("abe").await);
+    assert_eq!(billing(&world, &alice).await["outcome"], "need_approval");
+    let before = world.call("GET", "/api/v1/status", Some(&ann), None).await.json()["policy"].clone();
+
+    let size = world.size().await;
+    let plan = world.call("POST", "/api/v1/policy/plan", Some(&ann), Some(json!({ "files": opened() }))).await;
+    assert_eq!((plan.status, plan.json()["changes"].as_bool()), (StatusCode::OK, Some(true)), "{}", plan.text);
+    assert!(plan.json()["text"].as_str().unwrap().contains("engineers-read-alone"), "{}", plan.text);
+    let same = world.call("POST", "/api/v1/policy/plan", Some(&ann), Some(json!({ "files": files() }))).await;
+    assert_eq!(same.json()["changes"], false, "{}", same.text);
+    assert_eq!(world.size().await, size, "a plan changes nothing");
+
+    let upload = json!({ "files": opened(), "reason": "engineers read billing" });
+    let asked = world.call("POST", "/api/v1/policy", Some(&ann), Some(upload)).await;
+    assert_eq!((asked.status, asked.json()["state"].as_str()), (StatusCode::CREATED, Some("pending")), "{}", asked.text);
+    let approve = format!("/api/v1/access-requests/{}/approve", asked.json()["id"].as_str().unwrap());
+    let digest = json!({ "digest": asked.json()["digest"] });
+    let own = world.call("POST", &approve, Some(&ann), Some(digest.clone())).await;
+    assert_eq!(own.status, StatusCode::FORBIDDEN, "{}", own.text);
+    assert_eq!(billing(&world, &alice).await["outcome"], "need_approval");
+
+    let approved = world.call("POST", &approve, Some(&abe), Some(digest)).await;
+    assert_eq!((approved.status, approved.json()["state"].as_str()), (StatusCode::OK, Some("settled")), "{}", approved.text);
+    let after = world.call("GET", "/api/v1/status", Some(&ann), None).await.json()["policy"].clone();
+    assert_ne!(before, after);
+    let explained = billing(&world, &alice).await;
+    assert_eq!(explained["outcome"], "allow");
+    assert!(explained["text"].as_str().unwrap().contains("engineers-read-alone"), "{explained}");
+}
+
+#[tokio::test]
+async fn f49_a_bundle_with_mistakes_is_refused_with_every_one_of_them() {
+    let world = World::new().await;
+    let ann = world.sign_in("ann").await;
+    let size = world.size().await;
+    let calls =
+        [("/api/v1/policy", json!({ "files": broken(), "reason": "mistaken" })), ("/api/v1/policy/plan", json!({ "files": broken() }))];
+    for (path, body) in calls {
+        let refused = world.call("POST", path, Some(&ann), Some(body)).await;
+        assert_eq!((refused.status, refused.code()), (StatusCode::BAD_REQUEST, "POLICY-001".to_owned()), "{}", refused.text);
+        let why = refused.json()["why"].as_str().unwrap().to_owned();
+        assert!(why.contains("policies/wrong.cedar:2:") && why.contains("raed"), "{why}");
+        assert!(why.contains("resources/wrong.toml") && why.contains("colour"), "{why}");
+    }
+    assert_eq!(world.size().await, size);
+}
+
+#[tokio::test]
+async fn f52_policy_is_explained_to_those_it_concerns() {
+    let world = World::new().await;
+    let (alice, carol, mallory) = (world.sign_in("alice").await, world.sign_in("carol").await, world.sign_in("mallory").await);
+    let path = "/api/v1/policy/explain";
+    let about = |name: &str| Some(json!({ "resource": "orders-db", "operations": ["write"], "principal": name }));
+    let of_alice = world.call("POST", path, Some(&carol), about("alice")).await;
+    assert_eq!(of_alice.json()["outcome"], "need_approval", "{}", of_alice.text);
+    assert_eq!(world.call("POST", path, Some(&alice), about("bob")).await.code(), "VIEW-001");
+    let by_statement = json!({ "resource": "orders-db", "exact": true, "text": "drop table orders" });
+    let by_statement = world.call("POST", path, Some(&alice), Some(by_statement)).await;
+    assert!(by_statement.json()["text"].as_str().unwrap().contains("ddl"), "{}", by_statement.text);
+
+    let unknown = |name: &str| Some(json!({ "resource": name, "operations": ["read"] }));
+    let there = world.call("POST", path, Some(&mallory), unknown("orders-db")).await;
+    let not = world.call("POST", path, Some(&mallory), unknown("no-such-db")).await;
+    assert_eq!((there.status, there.text.replace("orders-db", "no-such-db")), (not.status, not.text));
+    for (path, body) in
+        [("/api/v1/policy/plan", json!({ "files": files() })), ("/api/v1/policy", json!({ "files": files(), "reason": "mine now" }))]
+    {
+        let refused = world.call("POST", path, Some(&mallory), Some(body)).await;
+        assert!(refused.status.is_client_error(), "{}", refused.text);
+    }
+}
