@@ -165,5 +165,9 @@ fn cause(error: &reqwest::Error) -> String {
     while let Some(next) = inner.source() {
         inner = next;
     }
-    inner.to_string()
+    // The library's own words for this come with a link to its manual.
+    match inner.downcast_ref::<std::io::Error>() {
+        Some(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "the connection was closed in the middle".to_owned(),
+        _ => inner.to_string(),
+    }
 }

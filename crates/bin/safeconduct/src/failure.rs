@@ -101,6 +101,10 @@ impl Failure {
 impl From<dto::Problem> for Failure {
     fn from(problem: dto::Problem) -> Self {
         let exit = match problem.status {
+            // Something that was typed is not what it should be; the API's own document is of no use to who types.
+            400 if problem.code == "API-001" => {
+                return Self { code: problem.code, message: problem.detail, why: problem.why, next: None, exit: Exit::Usage };
+            }
             401 => Exit::NotSignedIn,
             403 => Exit::Denied,
             410 | 504 => Exit::Expired,

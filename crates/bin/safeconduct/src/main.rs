@@ -10,6 +10,7 @@ mod home;
 mod output;
 mod prompt;
 mod serve;
+mod table;
 mod verbs;
 mod waiting;
 

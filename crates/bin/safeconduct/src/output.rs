@@ -5,14 +5,13 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use comfy_table::{ContentArrangement, Table, presets};
 use safeconduct_model::{
     Timestamp,
     text::{printable, printable_lines},
 };
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, table};
 
 /// True once something was printed for machines: they get one document, or lines of them.
 static SAID: AtomicBool = AtomicBool::new(false);
@@ -112,6 +111,11 @@ impl Output {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
+    /// The same for what goes to standard error.
+    pub fn paint_note(&self, tone: Tone, text: &str) -> String {
+        Self { colour: self.colour_errors, ..*self }.paint(tone, text)
+    }
+
     /// The state of an access request in its colour.
     pub fn state(&self, state: &str) -> String {
         let tone = match state {
@@ -123,29 +127,38 @@ impl Output {
         self.paint(tone, state)
     }
 
-    /// A table, or a note that there is nothing to show. Cells must be printable already.
-    pub fn table(&self, headings: &[&str], rows: Vec<Vec<String>>, nothing: &str) -> Result<(), Failure> {
+    /// A list, or a note that there is nothing to show. Cut to the terminal's width. Cells must be printable already.
+    pub fn table(&self, headings: &[&str], rows: &[Vec<String>], nothing: &str) -> Result<(), Failure> {
         if rows.is_empty() {
             self.note(nothing);
             return Ok(());
         }
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        if !std::io::stdout().is_terminal() {
-            table.set_content_arrangement(ContentArrangement::Disabled);
-        }
-        table.set_header(headings.iter().map(|heading| self.paint(Tone::Strong, heading)));
-        for row in rows {
-            table.add_row(row);
-        }
-        if let Some(first) = table.column_mut(0) {
-            first.set_padding((0, 1));
-        }
-        for line in table.to_string().lines() {
-            self.safe_line(line.trim_end())?;
+        let width = std::io::stdout().is_terminal().then(|| usize::from(console::Term::stdout().size().1));
+        self.lines_of(headings, rows, width)
+    }
+
+    /// Rows of a result, whole, however wide. Cells must be printable already.
+    pub fn result(&self, headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+        self.lines_of(headings, rows, None)
+    }
+
+    fn lines_of(&self, headings: &[&str], rows: &[Vec<String>], width: Option<usize>) -> Result<(), Failure> {
+        let headings: Vec<String> = headings.iter().map(|heading| self.paint(Tone::Strong, heading)).collect();
+        table::lines(&headings, rows, width).iter().try_for_each(|line| self.safe_line(line))
+    }
+
+    /// Ids alone, one a line, to be handed to another command.
+    pub fn ids<'a>(&self, ids: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+        for id in ids {
+            self.line(id)?;
         }
         Ok(())
     }
+}
+
+/// A number of things in words: `1 grant`, `2 grants`.
+pub fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// Cells made printable.
@@ -161,16 +174,28 @@ pub fn when(text: &str) -> String {
     }
 }
 
-fn when_seen(at: Timestamp, now: Timestamp, zone: &jiff::tz::TimeZone) -> String {
+/// The same in as few characters as a list needs: `in 12 min`, `3 h ago`.
+pub fn when_short(text: &str) -> String {
+    match text.parse::<Timestamp>() {
+        Ok(at) => relative(at, Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())),
+        Err(_) => printable(text),
+    }
+}
+
+fn relative(at: Timestamp, now: Timestamp) -> String {
     let seconds = at.micros().saturating_sub(now.micros()).div_euclid(1_000_000);
     let length = length(seconds.unsigned_abs());
-    let relative = if seconds.unsigned_abs() < 1 {
+    if seconds.unsigned_abs() < 1 {
         "now".to_owned()
     } else if seconds > 0 {
         format!("in {length}")
     } else {
         format!("{length} ago")
-    };
+    }
+}
+
+fn when_seen(at: Timestamp, now: Timestamp, zone: &jiff::tz::TimeZone) -> String {
+    let relative = relative(at, now);
     let local = |t: Timestamp| jiff::Timestamp::from_microsecond(t.micros()).ok().map(|t| t.to_zoned(zone.clone()));
     match (local(at), local(now)) {
         (Some(at), Some(now)) if at.date() == now.date() => format!("{relative} ({})", at.strftime("%H:%M:%S")),

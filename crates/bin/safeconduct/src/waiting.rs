@@ -47,14 +47,23 @@ pub fn granted(request: AccessRequest) -> Result<AccessRequest, Failure> {
     let message = format!("{}: {}", request.id, request.state_text);
     let why = || request.decision.reasons.iter().map(|reason| reason.text.clone()).collect::<Vec<_>>().join("; ");
     match request.state.as_str() {
-        "refused" => Err(Failure::new("CLI-011", Exit::Denied, message)
-            .why(why())
-            .next(format!("`safeconduct policy explain {}` says what would have to be true", request.resource))),
+        "refused" => Err(Failure::new("CLI-011", Exit::Denied, message).why(why()).next(format!(
+            "`safeconduct policy explain {}{}` says what would have to be true",
+            request.resource,
+            asked_for(&request)
+        ))),
         "denied" => Err(Failure::new("CLI-011", Exit::Denied, message)),
         "lapsed" | "expired" => Err(Failure::new("CLI-012", Exit::Expired, message).next("ask again")),
         "withdrawn" | "revoked" => Err(Failure::new("CLI-013", Exit::Error, message)),
         _ => Ok(request),
     }
+}
+
+/// Its operations as they are typed after `policy explain`; every grant holds `connect`.
+fn asked_for(request: &AccessRequest) -> String {
+    let operations: Vec<&str> = request.operations.iter().map(String::as_str).filter(|operation| *operation != "connect").collect();
+    let exact = if request.exact { " --exact" } else { "" };
+    if operations.is_empty() { exact.to_owned() } else { format!(" -o {}{exact}", operations.join(",")) }
 }
 
 /// A sign of life on a terminal, nothing elsewhere.

@@ -198,6 +198,74 @@ async fn administration_is_asked_for_and_hands_out_its_secret_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_policy_is_applied_when_a_second_administrator_approves_it() {
+    let gateway = Gateway::start().await;
+    for name in ["ann", "abe", "alice"] {
+        gateway.sign_in(name).await;
+    }
+    let hash = async || gateway.run("ann", &["status", "--json"]).await.ok().json()["policy"].clone();
+    let before = hash().await;
+    let folder = gateway.homes.path().join("new-bundle");
+    for (path, bytes) in demo_bundle().files {
+        std::fs::create_dir_all(folder.join(&path).parent().unwrap()).unwrap();
+        std::fs::write(folder.join(&path), bytes).unwrap();
+    }
+    let policy = "@id(\"engineers-write-alone\")\npermit (principal in Group::\"engineers\", action == Action::\"write\", resource == Resource::\"orders-db\");\n";
+    std::fs::write(folder.join("policies/alone.cedar"), policy).unwrap();
+    let dir = folder.to_str().unwrap();
+    gateway.run("ann", &["policy", "check", dir]).await.ok();
+    let plan = gateway.run("ann", &["policy", "plan", dir]).await.ok();
+    assert!(plan.out.contains("engineers-write-alone"), "{}", plan.page());
+    assert_ne!(gateway.run("alice", &["policy", "apply", dir, "--reason", "mine"]).await.status, 0);
+
+    let asked = gateway.run("ann", &["policy", "apply", dir, "--reason", "engineers may write", "--json"]).await.ok().json();
+    assert_eq!(asked["state"], "pending", "{asked}");
+    let (id, digest) = (asked["id"].as_str().unwrap(), asked["digest"].as_str().unwrap());
+    assert_eq!(gateway.run("ann", &["approve", id, "--yes", "--digest", digest]).await.status, 3);
+    assert_eq!(hash().await, before);
+    let waiting = async { gateway.run("ann", &["show", id, "--wait", "--json"]).await.ok().json() };
+    let approving = async { gateway.run("abe", &["approve", id, "--yes", "--digest", digest]).await.ok() };
+    let (after, _) = tokio::join!(waiting, approving);
+    assert_eq!(after["state"], "settled", "{after}");
+    assert_ne!(hash().await, before);
+    let written = gateway.run("alice", &["request", "orders-db", "-o", "write", "--reason", "order 4711", "--json"]).await.ok().json();
+    assert_eq!(written["state"], "active", "{written}");
+
+    // A bundle with mistakes is shown with all of them and never sent.
+    std::fs::write(folder.join("policies/alone.cedar"), "permit (principal, action == Action::\"raed\", resource);\n").unwrap();
+    let refused = gateway.run("ann", &["policy", "apply", dir, "--reason", "mistaken"]).await;
+    assert!(refused.status == 1 && refused.out.contains("policies/alone.cedar") && refused.err.contains("CLI-010"), "{}", refused.page());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_alone_are_for_another_command_and_lists_are_one_line_each() {
+    let gateway = Gateway::start().await;
+    for name in ["alice", "bob"] {
+        gateway.sign_in(name).await;
+    }
+    gateway.run("alice", &["request", "orders-db", "-o", "read", "--reason", "a look"]).await.ok();
+    let asked = gateway.run("alice", &["ask", "orders-db", "-o", "write,temp", "--reason", "order 4711", "--json"]).await.ok().json();
+    let id = asked["id"].as_str().unwrap();
+    assert_eq!(gateway.run("bob", &["requests", "--to-approve", "--ids"]).await.ok().out, format!("{id}\n"));
+    let grants = gateway.run("bob", &["grants", "--all", "--ids", "-n", "1"]).await.ok().out;
+    assert!(grants.starts_with("gr-") && grants.lines().count() == 1, "{grants}");
+    let listed = gateway.run("alice", &["requests"]).await.ok().out;
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    assert!(listed.contains("write+temp for 30m"), "{listed}");
+    let resources = gateway.run("alice", &["resources"]).await.ok();
+    support::snapshot("resources", &resources.page());
+    let explained = gateway.run("alice", &["policy", "explain", "orders-db"]).await.ok().out;
+    for operation in ["read", "write", "ddl", "temp", "admin"] {
+        assert!(explained.lines().any(|line| line.starts_with(&format!("{operation}: "))), "{explained}");
+    }
+    let typo = gateway.run("alice", &["request", "orders-db", "-o", "raed", "--reason", "x"]).await;
+    assert!(typo.status == 2 && typo.err.contains("'read'"), "{}", typo.page());
+    let long = gateway.run("alice", &["request", "orders-db", "-o", "read", "--for", "40d", "--reason", "x"]).await;
+    assert!(long.status == 2 && !long.err.contains("openapi"), "{}", long.page());
+    assert_eq!(gateway.run("alice", &["replay", "se-1"]).await.status, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn f53_the_ledger_is_verified_exported_and_an_edited_byte_is_found() {
     let gateway = Gateway::start().await;
     for name in ["alice", "carol"] {

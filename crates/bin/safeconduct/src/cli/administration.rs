@@ -19,6 +19,7 @@ pub struct Why {
 /// Somebody, and why.
 #[derive(Debug, Args)]
 pub struct Named {
+    /// Who; see `user list`
     pub name: String,
     #[command(flatten)]
     pub why: Why,
@@ -46,7 +47,9 @@ pub struct Approved {
 /// Somebody in a group.
 #[derive(Debug, Args)]
 pub struct Member {
+    /// Which group; see `group list`
     pub group: String,
+    /// Who; see `user list`
     pub name: String,
     #[command(flatten)]
     pub why: Why,
@@ -56,14 +59,17 @@ pub struct Member {
 #[derive(Debug, Subcommand)]
 pub enum User {
     /// List people and workloads
+    #[command(alias = "ls")]
     List,
     /// Ask to create a person
+    #[command(visible_alias = "add")]
     Create(Create),
     /// Ask to disable somebody: their grants and sessions end
     Disable(Named),
     /// Ask to enable somebody again
     Enable(Named),
     /// Ask to let somebody choose a new secret
+    #[command(alias = "reset", alias = "reset-password")]
     ResetSecret(Named),
     /// Fetch, once, the code that an approved change made
     Code(Approved),
@@ -73,10 +79,12 @@ pub enum User {
 #[derive(Debug, Subcommand)]
 pub enum Group {
     /// List groups with their members
+    #[command(alias = "ls")]
     List,
     /// Ask to add somebody
     Add(Member),
     /// Ask to remove somebody
+    #[command(alias = "rm")]
     Remove(Member),
 }
 
@@ -84,14 +92,17 @@ pub enum Group {
 #[derive(Debug, Subcommand)]
 pub enum Workload {
     /// List workloads
+    #[command(alias = "ls")]
     List,
     /// Ask to create a workload
+    #[command(visible_alias = "add")]
     Create(Create),
     /// Ask to disable a workload
     Disable(Named),
     /// Ask to enable a workload again
     Enable(Named),
     /// Ask for a new token; the old one stops working
+    #[command(alias = "reset", alias = "reset-token")]
     ResetSecret(Named),
     /// Fetch, once, the token that an approved change made
     Token(Approved),
@@ -101,9 +112,14 @@ pub enum Workload {
 #[derive(Debug, Subcommand)]
 pub enum Token {
     /// List somebody's sign-ins and tokens; your own if no name is given
-    List { name: Option<String> },
+    #[command(alias = "ls")]
+    List {
+        /// Whose; see `user list`
+        name: Option<String>,
+    },
     /// End one
     Revoke {
+        /// Whose it is
         name: String,
         /// Its id, `si-…`
         sign_in: String,

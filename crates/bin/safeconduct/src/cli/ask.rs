@@ -1,14 +1,26 @@
 //! Arguments of the verbs about access requests, grants and doors.
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::PossibleValuesParser};
+use safeconduct_model::Operation;
+
+/// Operations that may be held for a time: a typing mistake is found here, with what was meant.
+fn held() -> PossibleValuesParser {
+    let held = |operation: &Operation| !operation.is_administration() && *operation != Operation::Unknown;
+    PossibleValuesParser::new(Operation::ALL.into_iter().filter(held).map(Operation::name))
+}
+
+/// Every operation.
+pub fn any_operation() -> PossibleValuesParser {
+    PossibleValuesParser::new(Operation::ALL.map(Operation::name))
+}
 
 /// Arguments of `request`.
 #[derive(Debug, Args)]
 pub struct Request {
     /// What to have access to; see `resources`
     pub resource: String,
-    /// Operation to hold: connect, read, write, ddl, temp, admin, unrestricted; may be repeated
-    #[arg(long = "operation", short = 'o', value_name = "OPERATION")]
+    /// Operations to hold, such as `read` or `read,write`; may be repeated
+    #[arg(long = "operation", short = 'o', value_name = "OPERATION", value_delimiter = ',', value_parser = held())]
     pub operations: Vec<String>,
     /// How long, once it starts: 30m, 1h30m, at most 7d
     #[arg(long = "for", value_name = "TIME")]
@@ -105,8 +117,11 @@ pub struct Page {
     #[arg(long, value_name = "ID")]
     pub before: Option<String>,
     /// At most this many
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     pub limit: u32,
+    /// Print only the ids, one a line, for another command: `approve $(requests --to-approve --ids -n 1)`
+    #[arg(long)]
+    pub ids: bool,
 }
 
 /// Arguments of `show`.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Page;
+use super::{Page, any_operation};
 
 /// Arguments of `sessions`.
 #[derive(Debug, Args)]
@@ -113,9 +113,10 @@ pub struct PolicyDir {
 /// Arguments of `policy explain`.
 #[derive(Debug, Args)]
 pub struct PolicyExplain {
+    /// What would be asked for; see `resources`
     pub resource: String,
-    /// Operation that would be asked for; may be repeated
-    #[arg(long = "operation", short = 'o', value_name = "OPERATION", required_unless_present = "text")]
+    /// Operations that would be asked for together, such as `read` or `read,write`; each alone if absent
+    #[arg(long = "operation", short = 'o', value_name = "OPERATION", value_delimiter = ',', value_parser = any_operation(), hide_possible_values = true)]
     pub operations: Vec<String>,
     /// Who would ask; yourself if absent
     #[arg(long = "as", value_name = "NAME")]

@@ -53,15 +53,19 @@ pub enum Verb {
     Demo(crate::demo::Args),
 
     /// Sign in to a server with a password
+    #[command(alias = "login")]
     SignIn(SignIn),
     /// End the sign-in and forget its token
+    #[command(alias = "logout")]
     SignOut,
     /// Show who is signed in, where
     Whoami,
 
     /// List what I may ask for
+    #[command(alias = "resource")]
     Resources,
     /// Ask for operations on a resource for a time
+    #[command(alias = "ask")]
     Request(Request),
     /// Ask for one exact action, wait, run it once, show the result
     Run(Run),
@@ -74,9 +78,11 @@ pub enum Verb {
     /// Deny an access request
     Deny(Deny),
     /// Take an own access request back
+    #[command(alias = "withdraw")]
     Cancel(Id),
 
     /// List grants
+    #[command(alias = "grant")]
     Grants(Grants),
     /// Give a grant back
     Release(Id),
@@ -88,6 +94,7 @@ pub enum Verb {
     Connect(Connect),
 
     /// List sessions
+    #[command(alias = "session")]
     Sessions(Sessions),
     /// End a session at once
     Kill(WithReason),
@@ -158,5 +165,6 @@ pub struct WithReason {
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
 pub struct Completions {
+    /// Which shell
     pub shell: clap_complete::Shell,
 }

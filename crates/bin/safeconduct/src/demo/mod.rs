@@ -5,8 +5,13 @@ mod postgres;
 mod script;
 mod stage;
 
+use tokio::sync::watch;
+
 use self::stage::Stage;
-use crate::{failure::Failure, serve::stop_signal};
+use crate::{
+    failure::{Exit, Failure},
+    serve::stop_signal,
+};
 
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
@@ -18,19 +23,27 @@ pub struct Args {
 
 /// Runs the demonstration until it is told to stop, or its script to the end.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    eprintln!("setting the stage: a PostgreSQL with 40,000 orders, a gateway, six people and a workload …");
-    let stage = tokio::select! {
-        stage = Stage::build() => stage?,
-        () = stop_signal() => return Ok(()),
+    eprintln!("setting the stage: PostgreSQL with 40,000 orders, a gateway, six people …");
+    // One listener from beginning to end: a second Ctrl-C never stops the clearing up.
+    let (send, mut stop) = watch::channel(false);
+    tokio::spawn(async move {
+        loop {
+            stop_signal().await;
+            send.send_replace(true);
+        }
+    });
+    let Some(stage) = Stage::build(&stop).await? else {
+        eprintln!("interrupted; nothing is left behind");
+        return Ok(());
     };
     let outcome = if args.script {
         tokio::select! {
             outcome = script::play(&stage) => outcome,
-            () = stop_signal() => Err(Failure::usage("interrupted")),
+            _ = stop.wait_for(|stop| *stop) => Err(Failure::new("DEMO-003", Exit::Error, "the story was interrupted")),
         }
     } else {
         println!("{}", page(&stage));
-        stop_signal().await;
+        let _ = stop.wait_for(|stop| *stop).await;
         eprintln!("\nstriking the stage …");
         Ok(())
     };
@@ -43,43 +56,61 @@ fn page(stage: &Stage) -> String {
     let bin = stage.commands().display().to_string();
     format!(
         r#"
-Safeconduct is running: PostgreSQL door on localhost:{door}, API on {api}.
-Nobody can do anything yet. Everybody below is signed in; each has a command of their own:
+Safeconduct is running.
+  PostgreSQL door  localhost:{door}
+  API              {api}
+
+Nobody can do anything yet. Everybody is signed in and has a command of their
+own; paste this into two terminals, alice's and everybody else's:
 
     export PATH={bin}:$PATH
 
-  alice   engineer                      bob, dora   DBAs, who approve
-  carol   auditor                       ann, abe    administrators
+  alice     engineer               bob, dora  DBAs, who approve
+  carol     auditor                ann, abe   administrators
   deployer  a workload
 
-Try this, in two terminals (alice in one, bob in the other; the export in both):
+1. Locked by default; then a read that policy allows at once
 
-  Locked by default, then a read that policy allows at once
-    alice connect orders-db                    # refused: no grant
+    alice connect orders-db
     alice resources
-    alice request orders-db --operation read --for 15m --reason "look into order 4711"
-    alice connect orders-db                    # psql, through the door
-      select status, count(*) from orders group by 1;
+    alice request orders-db -o read --for 15m --reason "look into order 4711"
+    alice connect orders-db
 
-  A write is held in the open psql until somebody else approves exactly it
-      update orders set status = 'returned' where id = 4711;     -- waits; Ctrl-C takes it back
+   The last opens psql, through the door. In it:
+
+    select status, count(*) from orders group by 1;
+
+2. A write is held in the open psql until somebody else approves exactly it
+   (Ctrl-C there takes it back). In alice's psql, then in the other terminal:
+
+    update orders set status = 'returned' where id = 4711;
+
     bob requests --to-approve
-    bob approve rq-…                           # shows the statement, then asks
+    bob approve $(bob requests --to-approve --ids -n 1)
 
-  One exact action, run once by the gateway
-    alice run orders-db --reason "ticket 812" -- "delete from order_items where order_id = 4711 and product_id = 78"
-    bob approve rq-…
+3. One exact action, run once by the gateway. In a third terminal, or after \q:
 
-  Ending it
-    bob revoke gr-… --reason "enough"          # alice's psql is cut at once
-    carol sessions ; carol replay se-…         # what happened in it
-    carol ledger tail ; carol ledger verify    # what happened at all, proved
+    alice run orders-db --reason "ticket 812" -- \
+      "update products set stock = stock - 1 where id = 42 returning id, stock"
 
-  Nobody changes the gateway alone
+    bob approve $(bob requests --to-approve --ids -n 1)
+
+4. Ending it: alice's psql is cut at once. Then what happened, and the proof
+
+    bob revoke $(bob grants --all --ids -n 1) --reason "enough"
+    carol sessions
+    carol replay $(carol sessions --ids -n 1)
+    carol ledger tail
+    carol ledger verify
+
+5. Nobody changes the gateway alone
+
     ann group add dba alice --reason "joins the DBAs"
     abe requests --to-approve
+    abe approve $(abe requests --to-approve --ids -n 1)
 
-Ctrl-C ends it and leaves nothing behind. `safeconduct demo --script` plays the story by itself.
+Ctrl-C ends it and leaves nothing behind.
+`safeconduct demo --script` plays the story by itself.
 "#,
         door = stage.running.door.port(),
         api = stage.running.config.public_url,

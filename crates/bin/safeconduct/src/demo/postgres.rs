@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -142,7 +143,8 @@ impl Postgres {
             }
             None => Command::new(path),
         };
-        command.current_dir("/");
+        // Not of the terminal's group: Ctrl-C is the stage's to handle.
+        command.current_dir("/").process_group(0);
         command
     }
 

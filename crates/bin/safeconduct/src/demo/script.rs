@@ -368,7 +368,7 @@ fn write_open_bundle(folder: &Path) -> Result<(), Failure> {
     .map_err(failed)
 }
 
-/// Changes one byte in the middle of the last bundle of entries; returns the file's name.
+/// Changes one byte of what the last entry says, not of how long it is; returns the file's name.
 fn edit_one_byte(folder: &Path) -> Result<String, Failure> {
     let failed = |e: std::io::Error| Failure::local("editing the copy", &e);
     let mut files = Vec::new();
@@ -382,10 +382,11 @@ fn edit_one_byte(folder: &Path) -> Result<String, Failure> {
     files.sort();
     let victim = files.pop().ok_or_else(|| broken("the export has no entries", ""))?;
     let mut bytes = std::fs::read(&victim).map_err(failed)?;
-    let middle = bytes.len() / 2;
-    if let Some(byte) = bytes.get_mut(middle) {
-        *byte ^= 1;
-    }
+    // Entries are JSON with a length before each; the name of the last one's type is certainly content.
+    let name = b"\"type\":\"";
+    let place = bytes.windows(name.len()).rposition(|window| window == name).map(|at| at + name.len());
+    let byte = place.and_then(|place| bytes.get_mut(place)).ok_or_else(|| broken("the export has no entry to edit", ""))?;
+    *byte ^= 1;
     std::fs::write(&victim, bytes).map_err(failed)?;
     Ok(victim.strip_prefix(folder).unwrap_or(&victim).display().to_string())
 }

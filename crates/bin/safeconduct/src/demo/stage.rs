@@ -1,7 +1,7 @@
 //! The stage of the demonstration: a database, a node, people who are signed in, and a command for each of them.
 
 use std::{
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -10,6 +10,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use safeconduct_app::{OneTime, Person, ports::Entropy as _};
 use safeconduct_policy::BundleFiles;
 use safeconduct_system::SystemEntropy;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::postgres::{Postgres, free_port};
@@ -55,8 +56,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Builds it. Takes a few seconds.
-    pub async fn build() -> Result<Self, Failure> {
+    /// Builds it, which takes a few seconds; none if it was stopped meanwhile. Either way nothing half built is left.
+    pub async fn build(stop: &watch::Receiver<bool>) -> Result<Option<Self>, Failure> {
         let local = |what: &str| {
             let what = what.to_owned();
             move |e: std::io::Error| Failure::local(&what, &e)
@@ -68,16 +69,27 @@ impl Stage {
         let postgres = tokio::task::spawn_blocking(move || Postgres::start(&path))
             .await
             .map_err(|e| Failure::new("DEMO-001", Exit::Error, "starting PostgreSQL").why(e.to_string()))??;
-        match Self::furnish(folder.path(), &postgres).await {
-            Ok(running) => Ok(Self { folder, postgres, running }),
-            Err(failure) => {
-                postgres.stop();
-                Err(failure)
+        let mut running = None;
+        let furnished = Self::furnish(folder.path(), &postgres, &mut running, stop).await;
+        match (furnished, running) {
+            (Ok(()), Some(running)) if !*stop.borrow() => Ok(Some(Self { folder, postgres, running })),
+            (furnished, running) => {
+                clear(running, &postgres, folder).await;
+                furnished.map(|()| None)
             }
         }
     }
 
-    async fn furnish(folder: &Path, postgres: &Postgres) -> Result<Running, Failure> {
+    /// Ends early without an error when it is stopped.
+    async fn furnish(
+        folder: &Path,
+        postgres: &Postgres,
+        running: &mut Option<Running>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), Failure> {
+        if *stop.borrow() {
+            return Ok(());
+        }
         let private = folder.join("node");
         private_directory(&private).map_err(|e| Failure::local("making the node's directory", &e))?;
         let password = random()?;
@@ -93,11 +105,10 @@ impl Stage {
             postgres_listen: ([127, 0, 0, 1], free_port()?).into(),
             ..Config::parse(None, |_| None).map_err(|problems| Failure::usage(problems.join("; ")))?
         };
-        let running = Running::start(config).await?;
+        let running = running.insert(Running::start(config).await?);
         let problem = |p: safeconduct_app::Problem| crate::serve::failed(&p);
         running.app.operator_policy(&bundle(postgres, &password_file)).await.map_err(problem)?;
-        make_people(folder, &running).await?;
-        Ok(running)
+        make_people(folder, running, stop).await
     }
 
     /// The directory all of it is in.
@@ -112,11 +123,18 @@ impl Stage {
 
     /// Leaves nothing behind.
     pub async fn strike(self) {
-        self.running.stop().await;
-        self.postgres.stop();
-        if let Err(error) = self.folder.close() {
-            eprintln!("the demonstration's directory is still there: {error}");
-        }
+        clear(Some(self.running), &self.postgres, self.folder).await;
+    }
+}
+
+/// Stops what runs, then removes what is left.
+async fn clear(running: Option<Running>, postgres: &Postgres, folder: tempfile::TempDir) {
+    if let Some(running) = running {
+        running.stop().await;
+    }
+    postgres.stop();
+    if let Err(error) = folder.close() {
+        eprintln!("the demonstration's directory is still there: {error}");
     }
 }
 
@@ -151,7 +169,7 @@ fn bundle(postgres: &Postgres, password_file: &Path) -> BundleFiles {
     BundleFiles { files: files.into_iter().collect() }
 }
 
-async fn make_people(folder: &Path, running: &Running) -> Result<(), Failure> {
+async fn make_people(folder: &Path, running: &Running, stop: &watch::Receiver<bool>) -> Result<(), Failure> {
     let invalid = |e: safeconduct_model::InvalidId| Failure::usage(e.to_string());
     let mut people = Vec::new();
     let mut passwords = Vec::new();
@@ -173,9 +191,13 @@ async fn make_people(folder: &Path, running: &Running) -> Result<(), Failure> {
     }
     let program = std::env::current_exe().map_err(|e| Failure::local("finding this program", &e))?;
     for ((name, password), one_time) in passwords.into_iter().zip(handed_out) {
+        if *stop.borrow() {
+            return Ok(());
+        }
         let home = folder.join("people").join(name);
         private_directory(&home).map_err(|e| Failure::local("making a home", &e))?;
-        let mut variables = format!("export SAFECONDUCT_HOME='{}'\n", home.display());
+        // What clients leave for a moment belongs to the stage, too, and goes with it.
+        let mut variables = format!("export SAFECONDUCT_HOME='{}' XDG_RUNTIME_DIR='{}'\n", home.display(), home.display());
         if let Some(OneTime::Token { token, .. }) = one_time {
             let file = home.join("workload.token");
             write_private(&file, token.as_bytes())?;
@@ -205,7 +227,9 @@ async fn sign_in(command: &Path, name: &str, running: &Running, password_file: &
         .arg(&running.keys.ca_file)
         .arg("--password-file")
         .arg(password_file)
-        .stdin(Stdio::null());
+        .stdin(Stdio::null())
+        // Not of the terminal's group: Ctrl-C is the stage's to handle.
+        .process_group(0);
     let output = tokio::task::spawn_blocking(move || call.output())
         .await
         .map_err(|e| Failure::new("DEMO-001", Exit::Error, "signing in").why(e.to_string()))?

@@ -7,7 +7,7 @@ use crate::{
     cli::{self, Clock, Group, Token, User, Why, Workload},
     client::encode,
     failure::Failure,
-    output::{Tone, cell, when},
+    output::{Tone, cell, when, when_short},
     waiting,
 };
 
@@ -32,8 +32,8 @@ pub async fn group(context: &Context, verb: Group) -> Result<(), Failure> {
             if context.output.json {
                 return context.output.json(&groups);
             }
-            let rows = groups.iter().map(|group| vec![cell(&group.name), cell(group.members.join(", "))]).collect();
-            context.output.table(&["GROUP", "MEMBERS"], rows, "no groups")
+            let rows = groups.iter().map(|group| vec![cell(&group.name), cell(group.members.join(", "))]).collect::<Vec<_>>();
+            context.output.table(&["GROUP", "MEMBERS"], &rows, "no groups")
         }
         Group::Add(args) => ask(context, Change::AddMember { group: args.group, name: args.name }, args.why).await,
         Group::Remove(args) => ask(context, Change::RemoveMember { group: args.group, name: args.name }, args.why).await,
@@ -75,7 +75,7 @@ pub async fn token(context: &Context, verb: Token) -> Result<(), Failure> {
                     cell(&token.source),
                 ]
             };
-            context.output.table(&["SIGN-IN", "BY", "MADE", "ENDS", "FROM"], tokens.iter().map(row).collect(), "no sign-ins")
+            context.output.table(&["SIGN-IN", "BY", "MADE", "ENDS", "FROM"], &tokens.iter().map(row).collect::<Vec<_>>(), "no sign-ins")
         }
         Token::Revoke { name, sign_in } => {
             client.tell(reqwest::Method::DELETE, &format!("/tokens/{}/{}", encode(&name), encode(&sign_in)), None::<&()>).await?;
@@ -137,8 +137,8 @@ async fn principals(context: &Context, kind: Option<&str>) -> Result<(), Failure
             cell(&principal.display_name),
             state,
             cell(principal.groups.join(", ")),
-            when(&principal.created_at),
+            when_short(&principal.created_at),
         ]
     };
-    context.output.table(&["NAME", "KIND", "CALLED", "STATE", "GROUPS", "SINCE"], all.iter().map(row).collect(), "nobody")
+    context.output.table(&["NAME", "KIND", "CALLED", "STATE", "GROUPS", "SINCE"], &all.iter().map(row).collect::<Vec<_>>(), "nobody")
 }

@@ -10,7 +10,7 @@ use crate::{
     cli,
     client::Client,
     failure::Failure,
-    output::{cell, when},
+    output::{Tone, cell, when_short},
     waiting,
 };
 
@@ -24,29 +24,29 @@ pub async fn resources(context: &Context) -> Result<(), Failure> {
     }
     let mut rows = Vec::new();
     for resource in &resources {
-        for (place, (operation, how)) in operations(resource).into_iter().enumerate() {
+        for (operation, how) in operations(resource) {
             let takes = match operation.outcome.as_str() {
-                "allow" => "nobody's approval".to_owned(),
+                "allow" => "no approval".to_owned(),
                 "need_approval" => operation.quorum.clone().unwrap_or_else(|| "approval".to_owned()),
                 other => other.to_owned(),
             };
-            let first = |text: &str| if place == 0 { cell(text) } else { String::new() };
-            rows.push(vec![
-                first(&resource.name),
-                first(&resource.kind),
-                cell(&operation.operation),
-                how.to_owned(),
-                cell(takes),
-                cell(operation.max_duration.as_deref().unwrap_or("-")),
-                first(&resource.description),
-            ]);
+            let most = operation.max_duration.as_deref().unwrap_or("-");
+            rows.push(vec![cell(&resource.name), cell(&operation.operation), how.to_owned(), cell(most), cell(takes)]);
         }
     }
-    let headings = ["RESOURCE", "KIND", "OPERATION", "BY", "TAKES", "AT MOST", "WHAT IT IS"];
-    context.output.table(&headings, rows, "there is nothing you may ask for; an administrator changes that by policy")
+    let headings = ["RESOURCE", "OPERATION", "HOW", "AT MOST", "TAKES"];
+    context.output.table(&headings, &rows, "there is nothing you may ask for; an administrator changes that by policy")?;
+    for resource in &resources {
+        let about = format!("{}: {} ({}, {})", resource.name, resource.description, resource.kind, resource.sensitivity);
+        context.output.note_safe(&context.output.paint_note(Tone::Quiet, &about));
+    }
+    if !resources.is_empty() {
+        context.output.note("time: `request RESOURCE -o OPERATION --for 15m`; exact, run once: `run RESOURCE -- 'SQL'`");
+    }
+    Ok(())
 }
 
-/// Operations with the verbs that ask for them; one line where both verbs get the same answer.
+/// Operations with how they may be held; one line where a time and one action get the same answer.
 fn operations(resource: &dto::Resource) -> Vec<(&dto::ResourceOperation, &'static str)> {
     let twin = |of: &dto::ResourceOperation, exact: bool| {
         resource.operations.iter().any(|other| {
@@ -57,9 +57,9 @@ fn operations(resource: &dto::Resource) -> Vec<(&dto::ResourceOperation, &'stati
     };
     let line = |operation: &&dto::ResourceOperation| !(operation.exact && twin(operation, false));
     let how = |operation: &dto::ResourceOperation| match (operation.exact, twin(operation, true)) {
-        (true, _) => "run",
-        (false, true) => "request, run",
-        (false, false) => "request",
+        (true, _) => "exact",
+        (false, true) => "time or exact",
+        (false, false) => "time",
     };
     resource.operations.iter().filter(line).map(|operation| (operation, how(operation))).collect()
 }
@@ -147,6 +147,9 @@ pub async fn requests(context: &Context, args: cli::Requests) -> Result<(), Fail
     if context.output.json {
         return context.output.json(&requests);
     }
+    if args.page.ids {
+        return context.output.ids(requests.iter().map(|request| request.id.as_str()));
+    }
     let rows = requests
         .iter()
         .map(|request| {
@@ -156,13 +159,13 @@ pub async fn requests(context: &Context, args: cli::Requests) -> Result<(), Fail
                 cell(&request.requester),
                 cell(&request.resource),
                 cell(show::what_line(request)),
-                when(&request.asked_at),
+                when_short(&request.asked_at),
                 cell(&request.reason),
             ]
         })
-        .collect();
+        .collect::<Vec<_>>();
     let nothing = if list == "to-approve" { "nothing waits for you" } else { "no access requests" };
-    context.output.table(&["ID", "STATE", "WHO", "RESOURCE", "WHAT", "ASKED", "THEIR WORDS"], rows, nothing)?;
+    context.output.table(&["ID", "STATE", "WHO", "RESOURCE", "WHAT", "ASKED", "THEIR WORDS"], &rows, nothing)?;
     if list == "to-approve" && !requests.is_empty() {
         context.output.note("look closely with `safeconduct show ID`, then `approve ID` or `deny ID --comment \"…\"`");
     }

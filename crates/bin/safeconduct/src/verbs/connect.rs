@@ -1,6 +1,7 @@
 //! `connect`: opens psql through the door. The secret is in a file of its own that ends with the client; never in an argument or a URL.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
@@ -10,10 +11,10 @@ use std::{
 use safeconduct_api::dto;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Context;
+use super::{Context, sessions::why_ended};
 use crate::{
     cli,
-    client::encode,
+    client::{Client, encode},
     failure::{Exit, Failure},
     output::when,
 };
@@ -23,7 +24,8 @@ const SERVICE: &str = "safeconduct";
 
 pub async fn connect(context: &Context, args: cli::Connect) -> Result<(), Failure> {
     let body = dto::Connect { database: args.database };
-    let door: dto::Door = context.client()?.post(&format!("/resources/{}/connect", encode(&args.resource)), &body).await?;
+    let api = context.client()?;
+    let door: dto::Door = api.post(&format!("/resources/{}/connect", encode(&args.resource)), &body).await?;
     let dir = tempfile::Builder::new()
         .prefix("safeconduct-")
         .tempdir_in(runtime_dir())
@@ -34,13 +36,39 @@ pub async fn connect(context: &Context, args: cli::Connect) -> Result<(), Failur
         let dir = dir.keep();
         return print(context, &files, &dir, &door);
     }
+    let before = own_sessions(&api, &door.user).await;
     let status = client(&files, &args.arguments).await?;
     drop(dir);
+    if let Ok(before) = before
+        && let Some(cut) = cut_session(&api, &door.user, &args.resource, &before).await
+    {
+        let why = cut.closed_why.as_deref().map_or("", why_ended);
+        context.output.note(format!("session {} was ended: {why}", cut.id));
+        let again = cut.grants.first().map(|grant| format!(" --like {grant}")).unwrap_or_default();
+        context.output.note(format!("  next: ask again with `safeconduct request {}{again} --reason \"…\"`", args.resource));
+    }
     match status {
         0 => Ok(()),
         // The client said what was wrong; its status is the answer.
         status => std::process::exit(status),
     }
+}
+
+/// Sessions of one's own that are known a moment before another opens.
+async fn own_sessions(api: &Client, user: &str) -> Result<BTreeSet<String>, Failure> {
+    let sessions: Vec<dto::Session> = api.get("/sessions", &[("principal", user.to_owned()), ("limit", "20".to_owned())]).await?;
+    Ok(sessions.into_iter().map(|session| session.id).collect())
+}
+
+/// The session that has opened since and was not ended by its client. A server that can't say is not asked twice.
+async fn cut_session(api: &Client, user: &str, resource: &str, before: &BTreeSet<String>) -> Option<dto::Session> {
+    let query = [("principal", user.to_owned()), ("live", "false".to_owned()), ("limit", "20".to_owned())];
+    let sessions: Vec<dto::Session> = api.get("/sessions", &query).await.ok()?;
+    let by_client = |why: &str| why.starts_with("the client ");
+    sessions
+        .into_iter()
+        .filter(|session| session.resource == resource && !before.contains(&session.id))
+        .find(|session| session.closed_why.as_deref().is_some_and(|why| !by_client(why)))
 }
 
 /// Where a user's short-lived files belong.

@@ -25,7 +25,8 @@ pub async fn approve(context: &Context, args: cli::Approve) -> Result<(), Failur
         }
         context.output.note_safe(&page);
         if !prompt::confirm("approve exactly this?")? {
-            return Err(Failure::unconfirmed(format!("{id} was not approved")).next("it still waits; `safeconduct deny` says no"));
+            return Err(Failure::unconfirmed(format!("{id} was not approved"))
+                .next(format!("it still waits; `safeconduct deny {id} --comment \"…\"` says no")));
         }
     }
     // The digest that was shown, so that anything changed meanwhile is refused.

@@ -6,7 +6,7 @@ use super::{Context, access_request_id, grant_id, show};
 use crate::{
     cli,
     failure::Failure,
-    output::{cell, when},
+    output::{cell, when_short},
     waiting,
 };
 
@@ -17,6 +17,9 @@ pub async fn list(context: &Context, args: cli::Grants) -> Result<(), Failure> {
     if context.output.json {
         return context.output.json(&grants);
     }
+    if args.page.ids {
+        return context.output.ids(grants.iter().map(|grant| grant.grant.as_str()));
+    }
     let rows = grants
         .iter()
         .map(|grant| {
@@ -26,11 +29,11 @@ pub async fn list(context: &Context, args: cli::Grants) -> Result<(), Failure> {
                 cell(&grant.requester),
                 cell(&grant.resource),
                 cell(show::what_line(grant)),
-                grant.deadline.as_deref().map_or_else(|| "-".to_owned(), when),
+                grant.deadline.as_deref().map_or_else(|| "-".to_owned(), when_short),
             ]
         })
-        .collect();
-    context.output.table(&["GRANT", "STATE", "WHO", "RESOURCE", "WHAT", "ENDS"], rows, "no grants")
+        .collect::<Vec<_>>();
+    context.output.table(&["GRANT", "STATE", "WHO", "RESOURCE", "WHAT", "ENDS"], &rows, "no grants")
 }
 
 pub async fn release(context: &Context, args: cli::Id) -> Result<(), Failure> {

@@ -79,6 +79,11 @@ pub async fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
     }
 }
 
+/// The session that is meant.
+fn session_id(id: &str) -> Result<String, Failure> {
+    id.parse::<safeconduct_model::SessionId>().map(|id| id.to_string()).map_err(|error| Failure::usage(error.to_string()))
+}
+
 /// The access request that a grant or access request id names.
 fn access_request_id(id: &str) -> Result<String, Failure> {
     if let Ok(grant) = id.parse::<safeconduct_model::GrantId>() {

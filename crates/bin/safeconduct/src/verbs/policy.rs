@@ -7,6 +7,7 @@ use std::{
 };
 
 use safeconduct_api::dto;
+use safeconduct_model::Operation;
 use safeconduct_policy::{Bundle, BundleFiles};
 use safeconduct_sql::{FunctionClasses, PARSER_STACK_BYTES};
 
@@ -86,6 +87,7 @@ fn test(context: &Context, dir: &Path) -> Result<(), Failure> {
 }
 
 async fn explain(context: &Context, args: cli::PolicyExplain) -> Result<(), Failure> {
+    let client = context.client()?;
     let question = dto::Explain {
         principal: args.principal,
         resource: args.resource,
@@ -97,8 +99,30 @@ async fn explain(context: &Context, args: cli::PolicyExplain) -> Result<(), Fail
         at: args.at,
         duration: args.duration,
     };
-    let answer: dto::ExplainAnswer = context.client()?.post("/policy/explain", &question).await?;
-    if context.output.json { context.output.json(&answer) } else { context.output.line(answer.text.trim_end()) }
+    if question.text.is_some() || !question.operations.is_empty() {
+        let answer: dto::ExplainAnswer = client.post("/policy/explain", &question).await?;
+        return if context.output.json { context.output.json(&answer) } else { context.output.line(answer.text.trim_end()) };
+    }
+    let mut answers = Vec::new();
+    for operation in alone(&question.resource) {
+        let operations = [operation.name().to_owned()].into();
+        let answer: dto::ExplainAnswer = client.post("/policy/explain", &dto::Explain { operations, ..question.clone() }).await?;
+        if !context.output.json {
+            // What concerns the operation begins with its name; before it the same is said in short.
+            let about = format!("{operation}:");
+            let lines: Vec<&str> = answer.text.lines().skip_while(|line| !line.starts_with(&about)).collect();
+            context.output.line(if lines.is_empty() { format!("{about} {}", answer.text) } else { lines.join("\n") })?;
+        }
+        answers.push(answer);
+    }
+    if context.output.json { context.output.json(&answers) } else { Ok(()) }
+}
+
+/// Operations to explain one by one when none is named.
+fn alone(resource: &str) -> impl Iterator<Item = Operation> {
+    let administration = resource == "safeconduct";
+    let unheld = |operation: &Operation| matches!(operation, Operation::Connect | Operation::Unknown | Operation::Unrestricted);
+    Operation::ALL.into_iter().filter(move |operation| operation.is_administration() == administration && !unheld(operation))
 }
 
 async fn plan(context: &Context, args: cli::PolicyPlan) -> Result<(), Failure> {

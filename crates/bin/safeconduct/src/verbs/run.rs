@@ -166,7 +166,7 @@ impl Printer {
         let rows = std::mem::take(&mut self.rows);
         let columns: Vec<&str> = if self.headed { Vec::new() } else { self.columns.iter().map(String::as_str).collect() };
         self.headed = true;
-        self.output.table(&columns, rows, "")
+        self.output.result(&columns, &rows)
     }
 
     /// On a terminal unprintable characters are escaped; in a file or pipe values stay as they are.

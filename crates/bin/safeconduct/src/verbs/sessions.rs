@@ -3,12 +3,11 @@
 use safeconduct_api::dto;
 use serde_json::Value;
 
-use super::Context;
+use super::{Context, session_id};
 use crate::{
     cli,
-    client::encode,
     failure::Failure,
-    output::{Tone, cell, when},
+    output::{Tone, cell, count, when_short},
 };
 
 /// Records per call.
@@ -23,26 +22,33 @@ pub async fn list(context: &Context, args: cli::Sessions) -> Result<(), Failure>
     if context.output.json {
         return context.output.json(&sessions);
     }
+    if args.page.ids {
+        return context.output.ids(sessions.iter().map(|session| session.id.as_str()));
+    }
     let rows = sessions
         .iter()
         .map(|session| {
-            let state =
-                session.closed_at.as_deref().map_or_else(|| context.output.paint(Tone::Good, "live"), |at| format!("ended {}", when(at)));
+            let live = || context.output.paint(Tone::Good, "live");
             vec![
                 cell(&session.id),
                 cell(&session.principal),
-                cell(format!("{}/{}", session.resource, session.database)),
-                when(&session.opened_at),
-                state,
-                cell(session.closed_why.as_deref().unwrap_or("-")),
+                cell(&session.resource),
+                when_short(&session.opened_at),
+                session.closed_at.as_deref().map_or_else(live, when_short),
+                cell(session.closed_why.as_deref().map_or("-", why_ended)),
             ]
         })
-        .collect();
-    context.output.table(&["SESSION", "WHO", "RESOURCE", "OPENED", "STATE", "WHY ENDED"], rows, "no sessions")
+        .collect::<Vec<_>>();
+    context.output.table(&["SESSION", "WHO", "RESOURCE", "OPENED", "ENDED", "WHY"], &rows, "no sessions")
+}
+
+/// Why a session ended, without the words that every driver knows it by.
+pub fn why_ended(text: &str) -> &str {
+    text.strip_prefix("terminating connection: ").unwrap_or(text)
 }
 
 pub async fn kill(context: &Context, args: cli::WithReason) -> Result<(), Failure> {
-    let path = format!("/sessions/{}/kill", encode(&args.id));
+    let path = format!("/sessions/{}/kill", session_id(&args.id)?);
     context.client()?.tell(reqwest::Method::POST, &path, Some(&dto::End { reason: args.reason })).await?;
     if context.output.json {
         return context.output.json(&serde_json::json!({ "killed": args.id }));
@@ -52,7 +58,7 @@ pub async fn kill(context: &Context, args: cli::WithReason) -> Result<(), Failur
 
 pub async fn replay(context: &Context, args: cli::Replay) -> Result<(), Failure> {
     let client = context.client()?;
-    let path = format!("/sessions/{}/recording", encode(&args.id));
+    let path = format!("/sessions/{}/recording", session_id(&args.id)?);
     let mut from = 1;
     let mut all: Vec<Value> = Vec::new();
     loop {
@@ -81,7 +87,8 @@ fn proof(context: &Context, chunks: &[dto::Chunk]) -> Result<(), Failure> {
     }
     match chunks.len() {
         0 => context.output.note("no part of this recording is sealed yet: nothing in the ledger speaks for it"),
-        count => context.output.note(format!("{count} sealed part(s), each with the digest that is in the ledger")),
+        1 => context.output.note("1 sealed part, with the digest that is in the ledger"),
+        many => context.output.note(format!("{many} sealed parts, each with the digest that is in the ledger")),
     }
     for chunk in chunks.iter().filter(|chunk| chunk.recovered) {
         context.output.note(format!("part {} was recovered after a crash: its end may be missing", chunk.number));
@@ -106,12 +113,12 @@ fn record_text(record: &Value) -> String {
             let took = format!("{}.{:03} ms", micros / 1000, micros % 1000);
             match record["sqlstate"].as_str() {
                 Some(sqlstate) => format!("{:>4} ! {sqlstate} {} ({took})", record["statement"], text("message")),
-                None => format!(
-                    "{:>4} < {} {} ({took})",
-                    record["statement"],
-                    text("command"),
-                    record["rows"].as_u64().map(|n| n.to_string()).unwrap_or_default()
-                ),
+                None => {
+                    let (command, rows) = (text("command"), record["rows"].as_u64().map(|rows| format!(" {rows}")));
+                    // Most commands say themselves how many: `UPDATE 3`.
+                    let rows = rows.filter(|rows| !command.ends_with(rows)).unwrap_or_default();
+                    format!("{:>4} < {command}{rows} ({took})", record["statement"])
+                }
             }
         }
         "refused" => format!("     x {}  refused: {}", indented(text("text")), text("why")),
@@ -142,8 +149,9 @@ pub async fn status(context: &Context) -> Result<(), Failure> {
         }
     }
     output.line(format!("policy               {}", status.policy))?;
-    output.line(format!("live                 {} grants, {} sessions", status.live_grants, status.live_sessions))?;
-    output.line(format!("waiting              {} access requests", status.pending))?;
+    let (grants, sessions) = (count(status.live_grants, "grant", "grants"), count(status.live_sessions, "session", "sessions"));
+    output.line(format!("live                 {grants}, {sessions}"))?;
+    output.line(format!("waiting              {}", count(status.pending, "access request", "access requests")))?;
     let sequenced = status.ledger_size.map_or_else(|| "unreadable".to_owned(), |size| size.to_string());
     output.line(format!("ledger               {sequenced} entries, {} under a signed checkpoint", status.checkpoint_size))
 }

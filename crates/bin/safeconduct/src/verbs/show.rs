@@ -11,7 +11,7 @@ use super::{Context, access_request_id};
 use crate::{
     cli,
     failure::Failure,
-    output::{Output, Tone, when},
+    output::{Output, Tone, count, when},
     waiting,
 };
 
@@ -60,14 +60,9 @@ pub fn describe(output: Output, request: &dto::AccessRequest) -> Result<String, 
     if request.operations.iter().any(|operation| operation == "unrestricted") {
         row("warning", output.paint(Tone::Bad, "unrestricted: everything passes, understood or not"));
     }
-    row(
-        "for",
-        format!(
-            "{} once it starts{}",
-            envelope.duration,
-            envelope.starts_at.map(|at| format!(", not before {}", when(&at.to_string()))).unwrap_or_default()
-        ),
-    );
+    if let Some(duration) = duration(&envelope, &request.state) {
+        row("for", duration);
+    }
     if let Some(facts) = &request.facts {
         row("derived", facts_text(facts));
     }
@@ -111,6 +106,19 @@ pub fn describe(output: Output, request: &dto::AccessRequest) -> Result<String, 
         );
     }
     Ok(page.trim_end().to_owned())
+}
+
+/// How long it lasts, as far as that means anything: what is held lasts as long as its hold, and a change stays.
+fn duration(envelope: &Envelope, state: &str) -> Option<String> {
+    let start = envelope.starts_at.map(|at| format!(", not before {}", when(&at.to_string()))).unwrap_or_default();
+    match (&envelope.origin, &envelope.scope) {
+        (Origin::Extension { .. }, _) => Some(format!("{} longer", envelope.duration)),
+        (_, Scope::Window { .. }) => Some(format!("{} once it starts{start}", envelope.duration)),
+        (Origin::Asked, Scope::Exact { action: Action::Sql(_), .. }) if matches!(state, "pending" | "scheduled" | "ready") => {
+            Some(format!("one run, within {} of its approval{start}", envelope.duration))
+        }
+        _ => None,
+    }
 }
 
 fn kind(envelope: &Envelope) -> &'static str {
@@ -182,7 +190,9 @@ fn facts_text(facts: &dto::Facts) -> String {
 pub fn outcome_text(outcome: &dto::Outcome) -> String {
     let text = match outcome {
         dto::Outcome::Executed { command, rows, transaction } => {
-            let rows = rows.map(|rows| format!(", {rows} {}", if rows == 1 { "row" } else { "rows" })).unwrap_or_default();
+            // Most commands say themselves how many: `UPDATE 3`.
+            let rows = rows.filter(|rows| !command.ends_with(&format!(" {rows}")));
+            let rows = rows.map(|rows| format!(", {}", count(rows, "row", "rows"))).unwrap_or_default();
             format!("executed: {command}{rows}, {}", transaction.replace('_', " "))
         }
         dto::Outcome::Failed { sqlstate, message } => format!("failed: {message} ({sqlstate})"),
@@ -192,11 +202,17 @@ pub fn outcome_text(outcome: &dto::Outcome) -> String {
     text::printable(&text)
 }
 
+/// Operations in short: every grant holds `connect`, so it is named only where there is nothing else.
+fn operations(request: &dto::AccessRequest) -> String {
+    let others: Vec<&str> = request.operations.iter().map(String::as_str).filter(|operation| *operation != "connect").collect();
+    if others.is_empty() { request.operations.join("+") } else { others.join("+") }
+}
+
 /// What is asked for, in a line.
 pub fn what_line(request: &dto::AccessRequest) -> String {
     let pointer = |path: &str| request.envelope.pointer(path).and_then(|value| value.as_str()).map(ToOwned::to_owned);
     if !request.exact {
-        return format!("{} for {}", request.operations.join("+"), request.duration);
+        return format!("{} for {}", operations(request), request.duration);
     }
     if let Some(sql) = pointer("/scope/action/text") {
         let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -216,7 +232,7 @@ pub fn what_line(request: &dto::AccessRequest) -> String {
 pub fn stands(request: &dto::AccessRequest) -> String {
     match (request.state.as_str(), request.deadline.as_deref().map(when)) {
         ("active", Some(deadline)) => format!("active, ends {deadline}"),
-        ("ready", Some(deadline)) => format!("approved, to be run before it lapses {deadline}"),
+        ("ready", Some(deadline)) => format!("approved; lapses {deadline} unless it runs"),
         ("scheduled", Some(start)) => format!("approved, starts {start}"),
         ("settled", _) => request.outcome.as_ref().map_or_else(|| request.state_text.clone(), outcome_text),
         _ => request.state_text.clone(),
@@ -226,12 +242,9 @@ pub fn stands(request: &dto::AccessRequest) -> String {
 /// Where it stands and what can be done next.
 pub fn brief(output: Output, request: &dto::AccessRequest) -> Result<(), Failure> {
     let tail = match request.state.as_str() {
-        "active" => format!(
-            ": {} on {}, ends {}",
-            request.operations.join("+"),
-            request.resource,
-            request.deadline.as_deref().map(when).unwrap_or_default()
-        ),
+        "active" => {
+            format!(": {} on {}, ends {}", operations(request), request.resource, request.deadline.as_deref().map(when).unwrap_or_default())
+        }
         "pending" => format!(": takes {}", request.quorum.as_deref().unwrap_or("approval")),
         _ => format!(": {}", stands(request)),
     };
@@ -272,7 +285,7 @@ pub fn preview(output: Output, answer: &dto::PreviewAnswer) -> Result<(), Failur
     if let Some(facts) = &answer.facts {
         output.line(format!("  {}", facts.summary))?;
     }
-    if !answer.eligible.is_empty() {
+    if answer.decision.outcome == "need_approval" && !answer.eligible.is_empty() {
         output.line(format!("  may approve: {}", answer.eligible.join(", ")))?;
     }
     Ok(())
