@@ -31,7 +31,7 @@ fn broken() -> BTreeMap<String, String> {
 }
 
 async fn billing(world: &World, token: &str) -> Value {
-    let question = json!({ "resource": "billing-db", "operations": ["read"], "ticket": "SHOP-812" });
+    let question = json!({ "resource": "billing-db", "operations": ["read"], "ticket": "shop 812" });
     let answer = world.call("POST", "/api/v1/policy/explain", Some(token), Some(question)).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     answer.json()
