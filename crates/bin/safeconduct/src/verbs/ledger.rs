@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cli::{self, Ledger},
     failure::Failure,
-    output::{cell, when},
+    output::{cell, count, when_short},
 };
 
 /// Entries per call.
@@ -99,7 +99,10 @@ fn show(context: &Context, report: &Report) -> Result<(), Failure> {
         let sizes: Vec<String> = report.remembered.iter().map(ToString::to_string).collect();
         output.line(format!("  it extends the checkpoint(s) seen earlier, of {} entries", sizes.join(", ")))?;
     }
-    output.line(format!("  {} entries are not covered by a checkpoint yet", report.uncovered))
+    match report.uncovered {
+        0 => output.line("  a signed checkpoint covers every entry"),
+        uncovered => output.line(format!("  {} not covered by a checkpoint yet", count(uncovered, "entry is", "entries are"))),
+    }
 }
 
 async fn checkpoint(context: &Context) -> Result<(), Failure> {
@@ -163,7 +166,12 @@ async fn tail(context: &Context, args: cli::LedgerTail) -> Result<(), Failure> {
     loop {
         for line in &lines {
             next = line.index + 1;
-            if context.output.json { context.output.json_line(line)? } else { context.output.line(line_text(line))? }
+            if context.output.json {
+                context.output.json_line(line)?;
+            }
+        }
+        if !context.output.json && !lines.is_empty() {
+            context.output.table(&[], &lines.iter().map(row).collect::<Vec<_>>(), "")?;
         }
         let Some(response) = &mut news else { return Ok(()) };
         if response.chunk().await.map_err(|error| client.broken(&error))?.is_none() {
@@ -173,15 +181,14 @@ async fn tail(context: &Context, args: cli::LedgerTail) -> Result<(), Failure> {
     }
 }
 
-fn line_text(line: &dto::LedgerLine) -> String {
+fn row(line: &dto::LedgerLine) -> Vec<String> {
     let mut event = line.event.clone().unwrap_or_default();
     if let Some(event) = event.as_object_mut() {
         event.retain(|key, _| !matches!(key.as_str(), "type" | "at" | "envelope" | "decision"));
     }
     let text = if event.as_object().is_none_or(serde_json::Map::is_empty) { String::new() } else { event.to_string() };
     let text = if text.chars().count() > 120 { format!("{}…", text.chars().take(120).collect::<String>()) } else { text };
-    format!("#{:<6} {:<24} {:<16} {}", line.index, cell(&line.kind), cell(&line.stream), cell(text)).trim_end().to_owned()
-        + &format!("  {}", when(&line.at))
+    vec![format!("#{}", line.index), cell(&line.kind), cell(&line.stream), when_short(&line.at), cell(text)]
 }
 
 async fn export(context: &Context, dir: &Path) -> Result<(), Failure> {
