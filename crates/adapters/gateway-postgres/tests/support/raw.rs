@@ -32,6 +32,18 @@ pub struct Heard {
 }
 
 impl Heard {
+    /// Takes a whole message off the front.
+    pub fn take(buffer: &mut BytesMut) -> Option<Self> {
+        let length = buffer.get(1..5).map(|bytes| u32::from_be_bytes(bytes.try_into().unwrap()) as usize)?;
+        if buffer.len() <= length {
+            return None;
+        }
+        let mut message = buffer.split_to(length + 1).freeze();
+        let tag = char::from(message.get_u8());
+        message.advance(4);
+        Some(Self { tag, body: message })
+    }
+
     /// Fields of an error or notice.
     pub fn fields(&self) -> BTreeMap<char, String> {
         let mut fields = BTreeMap::new();
@@ -134,13 +146,8 @@ impl Raw {
     /// The next message; `None` at the end.
     pub async fn next(&mut self) -> Option<Heard> {
         loop {
-            if let Some(length) = self.buffer.get(1..5).map(|bytes| u32::from_be_bytes(bytes.try_into().unwrap()) as usize)
-                && self.buffer.len() > length
-            {
-                let mut message = self.buffer.split_to(length + 1).freeze();
-                let tag = char::from(message.get_u8());
-                message.advance(4);
-                return Some(Heard { tag, body: message });
+            if let Some(message) = Heard::take(&mut self.buffer) {
+                return Some(message);
             }
             if self.stream.read_buf(&mut self.buffer).await.unwrap_or(0) == 0 {
                 return None;
