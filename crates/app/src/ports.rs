@@ -317,6 +317,9 @@ pub enum What {
     Intent {
         statement: u64,
         text: String,
+        /// What `EXECUTE` and `FETCH` in the text run.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        names: Vec<Named>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         parameters: Vec<Parameter>,
         operations: String,
@@ -357,6 +360,15 @@ pub enum What {
     Closed {
         why: String,
     },
+}
+
+/// A prepared statement or cursor that a recorded text names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    pub name: String,
+    /// The text behind the name; `None` if nothing certain is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// Signs checkpoints. The key lives outside the store.

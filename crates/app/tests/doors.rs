@@ -28,6 +28,7 @@ fn intent() -> What {
     What::Intent {
         statement: 1,
         text: "select 1".to_owned(),
+        names: Vec::new(),
         parameters: Vec::new(),
         operations: "read".to_owned(),
         grant: parsed("gr-000000000000"),

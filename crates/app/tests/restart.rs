@@ -33,6 +33,7 @@ async fn what_is_open_survives_and_what_was_held_does_not() {
         let intent = What::Intent {
             statement: 1,
             text: UPDATE.to_owned(),
+            names: Vec::new(),
             parameters: Vec::new(),
             operations: "write".to_owned(),
             grant: grant.clone(),
@@ -134,6 +135,7 @@ fn intent(statement: u64, grant: &GrantId) -> What {
     What::Intent {
         statement,
         text: UPDATE.to_owned(),
+        names: Vec::new(),
         parameters: Vec::new(),
         operations: "write".to_owned(),
         grant: grant.clone(),

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use safeconduct_app::ports::What;
+use safeconduct_app::ports::{Named, What};
 use safeconduct_lifecycle::{ExactOutcome, TransactionEnd};
 use safeconduct_model::AccessRequestId;
-use safeconduct_protocol::postgres::gate::{Ended, Record, Settlement};
+use safeconduct_protocol::postgres::gate::{Ended, Record, Reference, Settlement};
 use tokio::time::Instant;
 
 /// Statements that run, with when they began; claimed actions until their transaction ends.
@@ -45,6 +45,7 @@ impl Journal {
                 batch.what.push(What::Intent {
                     statement: intent.statement,
                     text: intent.text.as_ref().to_owned(),
+                    names: intent.references.into_iter().map(named).collect(),
                     parameters: intent.parameters,
                     operations: intent.operations.to_string(),
                     grant: intent.grant,
@@ -72,6 +73,10 @@ impl Journal {
             }
         }
     }
+}
+
+fn named(reference: Reference) -> Named {
+    Named { name: reference.name, text: reference.text.map(|text| text.as_ref().to_owned()) }
 }
 
 fn outcome(statement: u64, ended: &Ended, duration_micros: u64) -> What {

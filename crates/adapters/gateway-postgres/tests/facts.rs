@@ -4,7 +4,10 @@
 mod support;
 
 use postgres_protocol::message::frontend;
-use safeconduct_app::AskedFor;
+use safeconduct_app::{
+    AskedFor,
+    ports::{Named, What},
+};
 use safeconduct_model::Operation;
 use safeconduct_testkit::{ttl, words};
 use support::{
@@ -66,4 +69,30 @@ async fn rule_6_asking_showing_and_approving_an_exact_action_never_touch_the_dat
     assert_eq!(world.rows(CONNECTED), "0");
     assert_eq!(world.run_by_door(), Vec::<String>::new());
     assert!(!world.server.log().contains("marker"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f33_what_runs_behind_a_name_is_in_the_recording() {
+    let world = World::start().await;
+    world.window("alice", &[Operation::Read], 900).await;
+    let script = "PREPARE p AS SELECT note FROM orders WHERE id = $1;\nEXECUTE p(7);\n\
+        BEGIN;\nDECLARE c CURSOR FOR SELECT id FROM orders ORDER BY id;\nFETCH 1 FROM c;\nCOMMIT;\n";
+    let said = world.psql(&world.secret("alice").await, &[], script).await;
+    assert!(said.ok && said.out.contains("order 7"), "{said:?}");
+    world.quiet().await;
+    let named: Vec<(String, Vec<Named>)> = world
+        .only_recording()
+        .await
+        .into_iter()
+        .filter_map(|what| match what {
+            What::Intent { text, names, .. } if !names.is_empty() => Some((text, names)),
+            _ => None,
+        })
+        .collect();
+    let [(execute, behind_execute), (fetch, behind_fetch)] = named.as_slice() else { panic!("{named:?}") };
+    assert!(execute.starts_with("EXECUTE p(7)") && fetch.starts_with("FETCH 1 FROM c"), "{named:?}");
+    assert_eq!((behind_execute.len(), behind_execute[0].name.as_str()), (1, "p"));
+    assert!(behind_execute[0].text.as_deref().unwrap().contains("SELECT note FROM orders WHERE id = $1"), "{named:?}");
+    assert_eq!((behind_fetch.len(), behind_fetch[0].name.as_str()), (1, "c"));
+    assert!(behind_fetch[0].text.as_deref().unwrap().contains("SELECT id FROM orders ORDER BY id"), "{named:?}");
 }

@@ -37,6 +37,7 @@ pub fn intent(n: u64, statement: u64, text: &str) -> Record {
     let what = What::Intent {
         statement,
         text: text.to_owned(),
+        names: Vec::new(),
         parameters: Vec::new(),
         operations: "read".to_owned(),
         grant: parsed("gr-000000000001"),

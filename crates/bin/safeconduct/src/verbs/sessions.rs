@@ -106,7 +106,12 @@ fn record_text(record: &Value) -> String {
             let parameters: Vec<String> =
                 record["parameters"].as_array().into_iter().flatten().map(|p| p["shown"].as_str().unwrap_or("NULL").to_owned()).collect();
             let parameters = if parameters.is_empty() { String::new() } else { format!("  [{}]", parameters.join(", ")) };
-            format!("{:>4} > {}{parameters}  ({}, {})", record["statement"], indented(text("text")), text("operations"), text("grant"))
+            let behind = |named: &serde_json::Value| {
+                let text = named["text"].as_str().unwrap_or("nothing certain").to_owned();
+                format!("\n                  {} is {}", named["name"].as_str().unwrap_or_default(), indented(text))
+            };
+            let names: String = record["names"].as_array().into_iter().flatten().map(behind).collect();
+            format!("{:>4} > {}{parameters}  ({}, {}){names}", record["statement"], indented(text("text")), text("operations"), text("grant"))
         }
         "outcome" => {
             let micros = record["duration_micros"].as_u64().unwrap_or(0);
