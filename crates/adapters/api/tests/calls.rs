@@ -275,3 +275,12 @@ async fn a_body_that_does_not_fit_is_named_but_never_repeated() {
     }
     assert_ne!(PASSWORD, "s3cret-value");
 }
+
+#[tokio::test]
+async fn f19_the_link_in_a_notice_shows_commands_and_knows_nothing() {
+    let world = World::new().await;
+    let missing = world.call("GET", "/access-requests/rq-000000000000", None, None).await;
+    assert_eq!(missing.status, StatusCode::OK, "the same for an access request nobody made");
+    assert!(missing.text.contains("safeconduct show rq-000000000000"));
+    assert_eq!(world.call("GET", "/access-requests/%3Cscript%3E", None, None).await.status, StatusCode::NOT_FOUND);
+}

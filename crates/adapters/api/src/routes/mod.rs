@@ -87,6 +87,7 @@ fn quick_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(health::status))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
+        .routes(routes!(health::link))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .merge(
             OpenApiRouter::new()
