@@ -11,18 +11,15 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 /// And then so often, this many times.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMES: u32 = 6;
-/// Bytes that nobody acknowledged for so long end the connection: while some are on their way nothing is probed.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
 
-/// Prepares a socket: small messages go at once, and a peer that is gone is noticed within two minutes.
+/// Prepares a socket: small messages go at once, and a silent peer that is gone is noticed within two minutes.
+///
+/// No bound on unacknowledged bytes: it would also end connections to a peer that is there and does not read, as a server that waits for a lock.
 pub(crate) fn prepare(tcp: &TcpStream) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let socket = SockRef::from(tcp);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY).with_retries(KEEPALIVE_TIMES);
-    socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-    Ok(())
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// Notices that a peer closed its side although what it sent before was not read.
