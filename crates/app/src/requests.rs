@@ -8,7 +8,7 @@ use safeconduct_model::{
     PrincipalName, Resource, ResourceKind, ResourceName, Scope, SqlAction, Timestamp, Ttl, Words,
 };
 use safeconduct_policy::{Approvals, AskedContext};
-use safeconduct_sql::Facts;
+use safeconduct_sql::{Facts, StatementKind};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -163,6 +163,10 @@ impl App {
                     return Err(Problem::invalid(format!("`{}` does not offer this database", resource.name)));
                 }
                 let facts = self.facts_for(world, &resource.name, &text);
+                if facts.statements.iter().any(|s| matches!(s.kind, StatementKind::CopyFromStdin { .. })) {
+                    return Err(Problem::invalid("a COPY from the client can't be run later: its data is not part of the text")
+                        .next("run it in a session: there it is held together with its data"));
+                }
                 // What the parser can't read, nobody can be shown truthfully, and the server may read otherwise.
                 if let Some(why) = &facts.unparsable {
                     return Err(Problem::invalid("the statement can't be understood")

@@ -280,17 +280,19 @@ async fn f01_between_the_deadline_and_the_tick_nothing_passes_and_nothing_is_ask
 }
 
 #[tokio::test]
-async fn f35_what_can_not_be_parsed_can_not_be_asked_for() {
+async fn f35_what_can_not_be_parsed_or_has_its_data_elsewhere_can_not_be_asked_for() {
     let house = House::new().await;
-    let new = NewAccessRequest {
-        resource: parsed("orders-db"),
-        what: AskedFor::ExactSql { database: None, text: "selekt * frum orders".to_owned() },
-        reason: words("a typo"),
-        ticket: None,
-        duration: safeconduct_testkit::ttl(60),
-        starts_at: None,
-    };
-    assert_eq!(house.app.ask(&house.caller("alice"), new).await.unwrap_err().code, "REQ-001");
+    for text in ["selekt * frum orders", "copy orders from stdin", "select 1; copy orders (id) from stdin csv"] {
+        let new = NewAccessRequest {
+            resource: parsed("orders-db"),
+            what: AskedFor::ExactSql { database: None, text: text.to_owned() },
+            reason: words("a typo"),
+            ticket: None,
+            duration: safeconduct_testkit::ttl(60),
+            starts_at: None,
+        };
+        assert_eq!(house.app.ask(&house.caller("alice"), new).await.unwrap_err().code, "REQ-001", "{text}");
+    }
 }
 
 #[tokio::test]

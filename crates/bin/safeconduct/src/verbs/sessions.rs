@@ -111,7 +111,13 @@ fn record_text(record: &Value) -> String {
                 format!("\n                  {} is {}", named["name"].as_str().unwrap_or_default(), indented(text))
             };
             let names: String = record["names"].as_array().into_iter().flatten().map(behind).collect();
-            format!("{:>4} > {}{parameters}  ({}, {}){names}", record["statement"], indented(text("text")), text("operations"), text("grant"))
+            format!(
+                "{:>4} > {}{parameters}  ({}, {}){names}",
+                record["statement"],
+                indented(text("text")),
+                text("operations"),
+                text("grant")
+            )
         }
         "outcome" => {
             let micros = record["duration_micros"].as_u64().unwrap_or(0);
