@@ -13,6 +13,7 @@
 
 mod ask;
 mod client;
+mod decide;
 mod names;
 mod refer;
 mod server;

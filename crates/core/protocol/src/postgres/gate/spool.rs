@@ -11,7 +11,8 @@ use safeconduct_sql::facts::{Facts, StatementFacts, StatementKind};
 use super::{
     Gate, Holding,
     ask::{Ask, Output},
-    client::{Refusal, Step},
+    client::Step,
+    decide::Refusal,
 };
 use crate::postgres::messages::{self, FrontendMessage, Report};
 
