@@ -28,7 +28,7 @@ pub struct Keys {
     pub https: Arc<rustls::ServerConfig>,
     /// For the PostgreSQL door.
     pub postgres: Arc<rustls::ServerConfig>,
-    /// RFC 5929 `tls-server-end-point` of the certificate.
+    /// RFC 5929 `tls-server-end-point` of the certificate; empty if it is not offered.
     pub end_point: Vec<u8>,
     pub signer: Arc<dyn CheckpointSigner>,
 }
@@ -75,7 +75,9 @@ impl Keys {
             CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>().map_err(|e| bad("certificate", e.to_string()))?;
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|e| bad("certificate's key", e.to_string()))?;
         let first = chain.first().ok_or_else(|| bad("certificate", "the file holds none".to_owned()))?;
-        let end_point = Digest::of_bytes(first).as_bytes().to_vec();
+        // The binding uses the hash of the certificate's signature. Ours is SHA-256; that of a certificate made elsewhere is not known here,
+        // and a wrong one would keep every client out that binds where it can: then none is offered.
+        let end_point = if config.tls_files.is_none() { Digest::of_bytes(first).as_bytes().to_vec() } else { Vec::new() };
         let tls = |protocols: &[&[u8]]| -> Result<Arc<rustls::ServerConfig>, Failure> {
             let mut tls = rustls::ServerConfig::builder()
                 .with_no_client_auth()
