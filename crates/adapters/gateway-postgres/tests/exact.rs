@@ -75,9 +75,13 @@ async fn copying_out_gives_rows_and_copying_in_is_not_begun() {
     let (outcome, parts) = run(&world, "COPY (UPDATE orders SET note = 'c' WHERE id = 1 RETURNING id, note) TO STDOUT").await;
     assert!(matches!(outcome, ExactOutcome::Executed { rows: Some(1), .. }), "{outcome:?}");
     assert!(parts.contains(&ResultPart::Row { values: vec![Some("1\tc\n".into())] }), "{parts:?}");
-    // The data was only ever in somebody's session: nothing is begun, not what stands before it in the text either.
+    // The data was only ever in somebody's session: it can't be asked for, and if it were, nothing is begun, not what stands before it either.
     for text in ["COPY orders FROM STDIN", "UPDATE orders SET note = 'marker-copy'; coPy orders (id, note) FROM STDIN WITH (FORMAT csv)"] {
-        let (outcome, _) = run(&world, text).await;
+        let what = AskedFor::ExactSql { database: None, text: text.to_owned() };
+        let asked = world.app.ask(&world.caller("alice"), world.asking(what, ttl(600))).await;
+        assert_eq!(asked.unwrap_err().code, "REQ-001", "{text}");
+        let action = SqlAction { database: world.server.database.clone(), ..safeconduct_testkit::sql(text) };
+        let outcome = straight(&world, action).await;
         assert!(matches!(outcome, ExactOutcome::RefusedNotRun { ref why } if why.contains("connect")), "{outcome:?}");
     }
     assert!(!world.server.log().contains("COPY orders FROM STDIN") && !world.server.log().contains("marker-copy"));
@@ -85,6 +89,22 @@ async fn copying_out_gives_rows_and_copying_in_is_not_begun() {
     // The word alone is no COPY.
     let (outcome, _) = run(&world, "UPDATE orders SET note = 'copy' WHERE id = 2").await;
     assert!(matches!(outcome, ExactOutcome::Executed { rows: Some(1), .. }), "{outcome:?}");
+}
+
+/// Hands an action to the executor itself, as if nothing before it had looked at it.
+async fn straight(world: &World, action: SqlAction) -> ExactOutcome {
+    let mut resource = safeconduct_testkit::postgres_resource("orders-db");
+    let ResourceKind::Postgres(postgres) = &mut resource.kind else { panic!() };
+    postgres.port = world.server.port;
+    postgres.host.clone_from(&world.server.host);
+    postgres.tls = UpstreamTls::VerifyFull { ca_file: world.server.ca_file.display().to_string(), server_name: Some("localhost".into()) };
+    let (_keep, stop) = tokio::sync::watch::channel(false);
+    let (session, grant, claimed) = (SessionId::from_bits(77), GrantId::from_bits(7), AccessRequestId::from_bits(7));
+    let permit = MintingKey::make().mint(session, grant, Some(claimed), true, Audit::Journaled);
+    let run = Run { permit, resource: Arc::new(resource), action, principal: "alice".parse().unwrap(), stop };
+    let password = world.server.password.clone();
+    let executor = PostgresExecutor::new(Arc::new(move |_| Ok(zeroize::Zeroizing::new(password.clone()))), Limits::default());
+    executor.execute(run, &mut Kept::default()).await
 }
 
 /// The action of a held statement, and the resource it is for.
@@ -111,21 +131,8 @@ async fn f35_a_text_is_shown_and_run_under_the_settings_it_was_meant_under() {
     assert_eq!(world.rows("SELECT due FROM orders WHERE id = 1"), "2026-02-01");
 
     // The executor reads the same text under the settings that are stored with it, and under the server's own where none are.
-    let mut resource = safeconduct_testkit::postgres_resource("orders-db");
-    let ResourceKind::Postgres(postgres) = &mut resource.kind else { panic!() };
-    postgres.port = world.server.port;
-    postgres.host.clone_from(&world.server.host);
-    postgres.tls = UpstreamTls::VerifyFull { ca_file: world.server.ca_file.display().to_string(), server_name: Some("localhost".into()) };
-    let resource = Arc::new(resource);
     for (settings, due) in [(action(&held).settings, "2026-02-01"), (Default::default(), "2026-01-02")] {
-        let action = SqlAction { text: update.replace("id = 1", "id = 2"), settings, ..action(&held) };
-        let (_keep, stop) = tokio::sync::watch::channel(false);
-        let session = SessionId::from_bits(77);
-        let permit = MintingKey::make().mint(session, GrantId::from_bits(7), Some(AccessRequestId::from_bits(7)), true, Audit::Journaled);
-        let run = Run { permit, resource: Arc::clone(&resource), action, principal: "alice".parse().unwrap(), stop };
-        let password = world.server.password.clone();
-        let executor = PostgresExecutor::new(Arc::new(move |_| Ok(zeroize::Zeroizing::new(password.clone()))), Limits::default());
-        let outcome = executor.execute(run, &mut Kept::default()).await;
+        let outcome = straight(&world, SqlAction { text: update.replace("id = 1", "id = 2"), settings, ..action(&held) }).await;
         assert!(matches!(outcome, ExactOutcome::Executed { rows: Some(1), .. }), "{outcome:?}");
         assert_eq!(world.rows("SELECT due FROM orders WHERE id = 2"), due);
     }
