@@ -159,3 +159,51 @@ fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use safeconduct_system::SystemEntropy;
+
+    use super::*;
+    use crate::serve::config::TlsFiles;
+
+    fn config(folder: &Path) -> Config {
+        Config { data: folder.join("data"), keys: folder.join("keys"), ..Config::parse(None, |_| None).unwrap() }
+    }
+
+    #[test]
+    fn keys_are_made_once_and_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let first = Keys::open(&config(folder.path()), &SystemEntropy).unwrap();
+        let again = Keys::open(&config(folder.path()), &SystemEntropy).unwrap();
+        assert_eq!((first.signer.verifier_key(), &first.ca_pem), (again.signer.verifier_key(), &again.ca_pem));
+        for file in ["checkpoint.key", "ca.key"] {
+            let mode = std::fs::metadata(folder.path().join("keys").join(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
+    }
+
+    #[test]
+    fn f53_a_store_without_its_checkpoint_key_gets_no_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        std::fs::create_dir_all(&config.data).unwrap();
+        std::fs::write(config.store_file(), "").unwrap();
+        assert_eq!(Keys::open(&config, &SystemEntropy).err().map(|failure| failure.code), Some("SERVE-002".to_owned()));
+        assert!(!config.keys.join("checkpoint.key").exists());
+    }
+
+    #[test]
+    fn channel_binding_is_offered_only_with_a_certificate_made_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path());
+        assert_eq!(Keys::open(&config, &SystemEntropy).unwrap().end_point.len(), 32);
+        let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (folder.path().join("own.pem"), folder.path().join("own.key"));
+        std::fs::write(&certificate, certified.cert.pem()).unwrap();
+        std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
+        config.tls_files = Some(TlsFiles { authority: certificate.clone(), certificate, key });
+        assert!(Keys::open(&config, &SystemEntropy).unwrap().end_point.is_empty());
+    }
+}

@@ -138,6 +138,10 @@ fn what(envelope: &Envelope) -> Vec<(&'static str, String)> {
                     rows.push((name, text::printable(&set.iter().cloned().collect::<Vec<_>>().join(", "))));
                 }
             }
+            if !narrow.schemas.is_empty() || !narrow.tables.is_empty() {
+                // A view or a function of the database can reach beyond what a text names.
+                rows.push(("", "gateway only: kept by reading statements, not by rights in the database".to_owned()));
+            }
             rows
         }
         Scope::Exact { action: Action::Sql(sql), needs } => {
@@ -212,7 +216,16 @@ fn operations(request: &dto::AccessRequest) -> String {
 pub fn what_line(request: &dto::AccessRequest) -> String {
     let pointer = |path: &str| request.envelope.pointer(path).and_then(|value| value.as_str()).map(ToOwned::to_owned);
     if !request.exact {
-        return format!("{} for {}", operations(request), request.duration);
+        let narrow = request.envelope.pointer("/scope/narrow").and_then(|narrow| narrow.as_object());
+        let parts: Vec<&str> = narrow
+            .into_iter()
+            .flat_map(|narrow| narrow.values())
+            .filter_map(|part| part.as_array())
+            .flatten()
+            .filter_map(|p| p.as_str())
+            .collect();
+        let within = if parts.is_empty() { String::new() } else { format!(" within {}", parts.join(", ")) };
+        return format!("{} for {}{within}", operations(request), request.duration);
     }
     if let Some(sql) = pointer("/scope/action/text") {
         let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -312,5 +325,17 @@ mod tests {
         let values: Vec<&str> = rows.iter().map(|(_, value)| value.as_str()).collect();
         assert_eq!(values[1..4], ["copy orders from stdin csv", &format!("12 lines, 76 bytes, {}", data.digest), "| 1,\\u{1b}[2Jone"]);
         assert_eq!(values[12..], ["| 2,two", "and 2 more, not shown", "datestyle = ISO, DMY", "write"]);
+    }
+
+    #[test]
+    fn a_narrowed_window_shows_its_bounds_and_who_keeps_them() {
+        let narrow = safeconduct_model::Narrowing { tables: ["public.products".to_owned()].into(), ..Default::default() };
+        let scope = Scope::Window { operations: [safeconduct_model::Operation::Read].into_iter().collect(), narrow };
+        let envelope = testkit::envelope(AccessRequestId::from_bits(1), testkit::parsed("alice"), testkit::parsed("orders-db"));
+        let rows = what(&Envelope { scope, ..envelope.clone() });
+        assert_eq!(rows[1], ("tables", "public.products".to_owned()));
+        assert!(rows[2].1.starts_with("gateway only"), "{rows:?}");
+        let whole = Scope::Window { operations: [safeconduct_model::Operation::Read].into_iter().collect(), narrow: Default::default() };
+        assert_eq!(what(&Envelope { scope: whole, ..envelope }).len(), 1);
     }
 }
