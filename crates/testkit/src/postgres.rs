@@ -177,6 +177,12 @@ impl PostgresServer {
         self.log.lock().clone()
     }
 
+    /// What the server logged since this was called last. What is taken makes room: a long test loses nothing of the log.
+    #[must_use]
+    pub fn take_log(&self) -> String {
+        std::mem::take(&mut *self.log.lock())
+    }
+
     fn run(&self, database: &str, sql: &str) -> String {
         let mut command = self.client(&self.superuser, &self.superuser_password, database);
         command.env("PGHOST", &self.socket_dir);

@@ -14,10 +14,14 @@ use crate::{
 
 /// Seconds of one call; the server waits at most this long.
 const ONE_CALL: u64 = 30;
+/// The wait after the first call that nobody answered; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// And is never longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Waits until an access request is no longer pending.
 ///
-/// Giving up, or the server going away, leaves it pending; the failure says how to come back.
+/// A server that goes away meanwhile is waited for, too. Giving up leaves it pending; the failure says how to come back.
 pub async fn until_decided(client: &Client, output: Output, asked: AccessRequest, timeout: &str) -> Result<AccessRequest, Failure> {
     if asked.state != "pending" {
         return Ok(asked);
@@ -28,16 +32,29 @@ pub async fn until_decided(client: &Client, output: Output, asked: AccessRequest
     let back = if runs { format!("run --id {}", asked.id) } else { format!("show {} --wait", asked.id) };
     output.note(format!("{} waits for approval by {who}; Ctrl-C leaves it waiting, `safeconduct {back}` comes back", asked.id));
     let spinner = Spinner::start(&format!("waiting for approval of {}", asked.id));
-    let waited = tokio::time::timeout(timeout.duration(), poll(client, &asked.id)).await;
+    let mut away = None;
+    let waited = tokio::time::timeout(timeout.duration(), poll(client, output, &asked.id, &mut away)).await;
     drop(spinner);
-    waited.map_err(|_| Failure::waited(&asked.id))?
+    waited.unwrap_or_else(|_| Err(away.unwrap_or_else(|| Failure::waited(&asked.id))))
 }
 
-async fn poll(client: &Client, id: &str) -> Result<AccessRequest, Failure> {
+/// `away` is why nobody answers at the moment, if so.
+async fn poll(client: &Client, output: Output, id: &str, away: &mut Option<Failure>) -> Result<AccessRequest, Failure> {
+    let (path, query) = (format!("/access-requests/{id}/wait"), [("timeout", ONE_CALL.to_string())]);
+    let mut pause = FIRST_PAUSE;
     loop {
-        let now: AccessRequest = client.get(&format!("/access-requests/{id}/wait"), &[("timeout", ONE_CALL.to_string())]).await?;
-        if now.state != "pending" {
-            return Ok(now);
+        match client.get::<AccessRequest>(&path, &query).await {
+            Ok(now) if now.state != "pending" => return Ok(now),
+            Ok(_) => (*away, pause) = (None, FIRST_PAUSE),
+            Err(failure) if failure.exit == Exit::Unreachable => {
+                if away.is_none() {
+                    output.note(format!("the server does not answer; {id} stays as it is, waiting for the server to come back"));
+                }
+                *away = Some(failure);
+                tokio::time::sleep(pause).await;
+                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+            }
+            Err(failure) => return Err(failure),
         }
     }
 }
