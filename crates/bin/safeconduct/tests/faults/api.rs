@@ -105,14 +105,8 @@ impl Api {
         Ok(if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() })
     }
 
-    async fn send(
-        &self,
-        method: reqwest::Method,
-        path: &str,
-        body: Option<Value>,
-        last: Option<u64>,
-    ) -> Result<reqwest::Response, Failed> {
-        let place = if path.ends_with("yz") { "" } else { "/api/v1" };
+    async fn send(&self, method: reqwest::Method, path: &str, body: Option<Value>, last: Option<u64>) -> Result<reqwest::Response, Failed> {
+        let place = if matches!(path, "/healthz" | "/readyz" | "/metrics") { "" } else { "/api/v1" };
         let mut request = self.http.request(method, format!("{}{place}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);

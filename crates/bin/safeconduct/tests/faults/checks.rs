@@ -12,7 +12,6 @@ use safeconduct_model::{Action, Origin, Scope};
 use safeconduct_store_sqlite::SqliteStore;
 use safeconduct_system::SystemEntropy;
 use safeconduct_testkit::PostgresServer;
-use serde_json::Value;
 
 use crate::{
     api::{Api, state},
@@ -69,7 +68,9 @@ impl Left {
             }
         }
         for (id, outcome) in &confirmed.outcomes {
-            let AccessState::Settled { outcome: stored, .. } = &self.access[id].state else { panic!("{id}: its outcome was told: {outcome}") };
+            let AccessState::Settled { outcome: stored, .. } = &self.access[id].state else {
+                panic!("{id}: its outcome was told: {outcome}")
+            };
             assert_eq!(outcome["outcome"], name(stored), "{id}");
         }
     }
@@ -176,7 +177,10 @@ impl Ran {
         for ((session, text), count) in &self.sessions {
             let folder = recordings.join("sessions").join(session);
             if !folder.exists() {
-                let taken = left.access.values().find(|access| matches!(&access.envelope.scope, Scope::Exact { action: Action::Sql(sql), .. } if sql.text == *text));
+                let taken = left
+                    .access
+                    .values()
+                    .find(|access| matches!(&access.envelope.scope, Scope::Exact { action: Action::Sql(sql), .. } if sql.text == *text));
                 let state = taken.map(|access| access.state.name());
                 assert!(matches!(state, Some("claimed" | "settled")), "{session} ran `{text}` without an intent: {state:?}");
                 continue;
@@ -234,9 +238,4 @@ pub fn contiguous(news: &[u64]) {
     for pair in news.windows(2) {
         assert_eq!(pair[1], pair[0] + 1, "news have a gap or a repetition: {news:?}");
     }
-}
-
-/// The states of a list of views, for messages.
-pub fn states(views: &Value) -> Vec<String> {
-    views.as_array().unwrap().iter().map(|view| format!("{} {}", view["id"], view["state"])).collect()
 }

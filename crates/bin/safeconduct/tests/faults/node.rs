@@ -90,18 +90,7 @@ impl Node {
         let tokens = furnish(&data, &bundle(server, upstreams, &password)).await;
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (api, door) = (free(), free());
-        Self {
-            folder,
-            data,
-            api,
-            door,
-            wrapper: Vec::new(),
-            variables: Vec::new(),
-            tokens,
-            http: None,
-            child: None,
-            said: Arc::default(),
-        }
+        Self { folder, data, api, door, wrapper: Vec::new(), variables: Vec::new(), tokens, http: None, child: None, said: Arc::default() }
     }
 
     /// Starts it and waits until it says that it is ready. Returns how long that took.
@@ -143,7 +132,10 @@ impl Node {
             None => Command::new(program),
         };
         command.arg("serve").env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("SAFECONDUCT_HOME", self.folder.path()).env("SAFECONDUCT_DATA", &self.data).env("SAFECONDUCT_KEYS", self.folder.path().join("keys"));
+        command
+            .env("SAFECONDUCT_HOME", self.folder.path())
+            .env("SAFECONDUCT_DATA", &self.data)
+            .env("SAFECONDUCT_KEYS", self.folder.path().join("keys"));
         command.env("SAFECONDUCT_API_LISTEN", self.api.to_string()).env("SAFECONDUCT_API_PUBLIC_URL", self.url());
         command.env("SAFECONDUCT_POSTGRES_LISTEN", self.door.to_string());
         command.envs(self.variables.iter().cloned());

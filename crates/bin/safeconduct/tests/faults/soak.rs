@@ -22,7 +22,7 @@ const LONGEST: u64 = 500;
 #[tokio::test(flavor = "multi_thread")]
 async fn f12_f17_killed_at_any_point_it_goes_on_from_what_it_recorded() {
     let number = |name: &str, usual: u64| std::env::var(name).ok().map_or(usual, |text| text.parse().unwrap());
-    let (seed, rounds) = (number("SEED", 1), number("ROUNDS", 6));
+    let (seed, rounds) = (number("SEED", 1), number("ROUNDS", 4));
     let server = PostgresServer::start_with(TABLES);
     let dice = TestEntropy::seeded(seed);
     let mut store: Option<Store> = None;
@@ -30,7 +30,7 @@ async fn f12_f17_killed_at_any_point_it_goes_on_from_what_it_recorded() {
     for number in 1..=rounds {
         if store.as_ref().is_none_or(|store| store.rounds == ROUNDS_PER_STORE) {
             if let Some(store) = store.take() {
-                store.close(&server).await;
+                store.close().await;
             }
             store = Some(Store { node: Node::furnished(&server, &[server.port]).await, rounds: 0, past: Default::default() });
         }
@@ -43,7 +43,7 @@ async fn f12_f17_killed_at_any_point_it_goes_on_from_what_it_recorded() {
         started.push(took);
     }
     if let Some(store) = store {
-        store.close(&server).await;
+        store.close().await;
     }
     started.sort();
     eprintln!("{rounds} rounds held, {statements} statements at the server, median start {:?}", started[started.len() / 2]);
@@ -118,13 +118,8 @@ impl Store {
         assert_eq!(ran, "1", "what waited to be run ran once");
 
         let checkpoint = confirmed.checkpoint.clone();
-        let following = Round {
-            node: &self.node,
-            number: 0,
-            progress: Arc::default(),
-            confirmed: confirmed.into(),
-            dice: TestEntropy::seeded(0),
-        };
+        let following =
+            Round { node: &self.node, number: 0, progress: Arc::default(), confirmed: confirmed.into(), dice: TestEntropy::seeded(0) };
         if !following.confirmed.lock().news.is_empty() {
             following.listen(Some(entries)).await.unwrap();
             checks::contiguous(&following.confirmed.lock().news);
@@ -156,7 +151,7 @@ impl Store {
     }
 
     /// Verified once more, offline, by the program that knows only the format.
-    async fn close(mut self, _: &PostgresServer) {
+    async fn close(mut self) {
         self.node.start();
         let copy = self.node.folder.path().join("export");
         let key = self.node.api("carol").get("/ledger/key").await.unwrap()["key"].as_str().unwrap().to_owned();
@@ -167,7 +162,8 @@ impl Store {
         assert!(exported.status.success(), "{exported:?}");
         let remembered = home.join("checkpoint");
         let verify = std::path::Path::new(env!("CARGO_BIN_EXE_safeconduct")).with_file_name("safeconduct-verify");
-        let verified = tokio::process::Command::new(verify).arg(&copy).args(["--vkey", &key, "--checkpoint"]).arg(remembered).output().await;
+        let verified =
+            tokio::process::Command::new(verify).arg(&copy).args(["--vkey", &key, "--checkpoint"]).arg(remembered).output().await;
         let verified = verified.expect("safeconduct-verify is built with the workspace");
         assert!(verified.status.success(), "{verified:?}");
     }
