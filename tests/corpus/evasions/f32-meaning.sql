@@ -10,16 +10,16 @@ set "Search_PATH" to evil
 -- connect+unknown: for one transaction
 SET LOCAL search_path TO evil
 
--- connect+unknown: back to a default that somebody may have chosen
+-- connect: back to the startup packet's value, which is the gateway's
 RESET search_path
 
--- connect+unknown: back to its default, the other way
+-- connect: the same, the other way
 SET search_path TO DEFAULT
 
--- connect+unknown: everything at once
+-- connect: everything at once, who acts and the open transaction excepted
 RESET ALL
 
--- unknown: everything and more
+-- connect: the same, and an end to all that the session gathered
 DISCARD ALL
 
 -- connect: plans are no meaning
@@ -43,8 +43,14 @@ SET standard_conforming_strings = off
 -- connect: what the gateway set anyway
 SET standard_conforming_strings = on
 
--- connect+unknown: its default may be off
+-- connect: back to the startup packet's value, which is on
 RESET standard_conforming_strings
+
+-- connect+admin: back to who one was, the other way
+SET SESSION AUTHORIZATION DEFAULT
+
+-- connect+write: an open transaction may write again
+RESET transaction_read_only
 
 -- connect+unknown: bytes mean other letters
 SET client_encoding = 'SJIS'
@@ -109,7 +115,7 @@ SET local_preload_libraries = 'evil'
 -- connect+write: lets transactions write
 SET default_transaction_read_only = off
 
--- connect+write: its default may let transactions write
+-- connect: back to how the session began
 RESET default_transaction_read_only
 
 -- connect: the safe direction

@@ -68,11 +68,20 @@ impl Journal {
             Record::Settled { through, how } => {
                 let (done, open) = std::mem::take(&mut self.claimed).into_iter().partition(|claimed| claimed.statement <= through);
                 self.claimed = open;
-                let done: Vec<Claimed> = done;
-                batch.settled.extend(done.into_iter().map(|claimed| (claimed.request, settle(claimed.ended, how))));
+                settled(done, how, batch);
+            }
+            Record::SettledApart { statements, how } => {
+                let (done, open) =
+                    std::mem::take(&mut self.claimed).into_iter().partition(|claimed| statements.contains(&claimed.statement));
+                self.claimed = open;
+                settled(done, how, batch);
             }
         }
     }
+}
+
+fn settled(done: Vec<Claimed>, how: Settlement, batch: &mut Batch) {
+    batch.settled.extend(done.into_iter().map(|claimed| (claimed.request, settle(claimed.ended, how))));
 }
 
 fn named(reference: Reference) -> Named {

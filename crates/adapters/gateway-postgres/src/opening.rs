@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use safeconduct_app::{DoorLookup, DoorRefused, DoorSession};
 use safeconduct_model::Operation;
 use safeconduct_protocol::postgres::{
+    gate::own_name,
     messages::{self, Report, TransactionStatus},
     startup::OpenSession,
 };
@@ -100,7 +101,8 @@ async fn begin(
     let (key, cancels) = shared.cancels.register().map_err(no_entropy)?;
 
     for (name, value) in upstream.parameters.iter().filter(|(name, _)| !wishes.has(name)) {
-        out.extend_from_slice(&messages::parameter_status(name, value));
+        let own = if name == "application_name" { own_name(value, session.id()) } else { None };
+        out.extend_from_slice(&messages::parameter_status(name, own.unwrap_or(value)));
     }
     let mut ready = BytesMut::from(messages::backend_key_data(key.process(), key.key()));
     ready.extend_from_slice(&messages::ready_for_query(TransactionStatus::Idle));

@@ -118,14 +118,16 @@ fn show_record(record: &Record) -> String {
             Ended::Unknown => format!("outcome {statement} unknown"),
         },
         Record::Refused { text, report, .. } => format!("refused {text:?} {}", report.sqlstate),
-        Record::Settled { through, how } => {
-            let how = match how {
-                Settlement::Committed => "committed",
-                Settlement::RolledBack => "rolled back",
-                Settlement::Unknown => "unknown",
-            };
-            format!("settled {through} {how}")
-        }
+        Record::Settled { through, how } => format!("settled {through} {}", show_settlement(*how)),
+        Record::SettledApart { statements, how } => format!("settled only {statements:?} {}", show_settlement(*how)),
+    }
+}
+
+fn show_settlement(how: Settlement) -> &'static str {
+    match how {
+        Settlement::Committed => "committed",
+        Settlement::RolledBack => "rolled back",
+        Settlement::Unknown => "unknown",
     }
 }
 
@@ -237,6 +239,7 @@ macro_rules! traces {
 }
 
 traces! {
+    claimed_and_savepoints,
     error_skips_to_sync,
     f01_cut_mid_statement,
     f33_copy_in,
@@ -249,6 +252,7 @@ traces! {
     f33_cursor,
     f33_doubtful_prepare,
     f33_function_call,
+    f33_function_call_unrestricted,
     f33_meaning_changes_after_bind,
     f33_parse_once_bind_many,
     f33_query_during_copy,
@@ -257,6 +261,7 @@ traces! {
     f33_sql_execute,
     f34_stacked,
     f35_settings,
+    f35_settings_in_pipeline,
     f35_settings_shown,
     f35_settings_uncertain,
     f35_unparsable,
@@ -266,6 +271,8 @@ traces! {
     held_unreadable_parameter,
     portal_after_grant_ended,
     portal_suspended,
+    prepared_transaction,
+    session_name,
     simple_read,
     simple_refused_in_transaction,
     temporary_objects,

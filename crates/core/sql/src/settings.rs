@@ -93,13 +93,11 @@ pub(crate) fn set(node: &Node, walk: &mut Walk<'_>) -> StatementKind {
             StatementKind::Set { name, value: Some(value.unwrap_or_default()), local }
         }
         Some(VariableSetKind::VarSetDefault | VariableSetKind::VarReset) => {
-            single(&name, None, walk);
+            reset(&name, walk);
             StatementKind::Set { name, value: None, local }
         }
-        Some(VariableSetKind::VarResetAll) => {
-            walk.need(Operation::Unknown, "RESET ALL also resets settings that the gateway owns".to_owned());
-            StatementKind::Set { name: "all".to_owned(), value: None, local }
-        }
+        // Who acts and the modes of the open transaction are the server's exceptions to it.
+        Some(VariableSetKind::VarResetAll) => StatementKind::Set { name: "all".to_owned(), value: None, local },
         Some(VariableSetKind::VarSetMulti) => {
             let (modes, _) = modes(node.list("args"), walk);
             let name = match name.as_str() {
@@ -120,7 +118,15 @@ pub(crate) fn set(node: &Node, walk: &mut Walk<'_>) -> StatementKind {
     }
 }
 
-/// One setting; `None` as value means its default.
+/// Back to how the session began. What the gateway owns it sends in the startup packet, whose values RESET restores: nothing to hold back,
+/// but who acts, and the mode of a transaction that is open.
+fn reset(name: &str, walk: &mut Walk<'_>) {
+    if matches!(name, "role" | "session_authorization" | "transaction_read_only") {
+        single(name, None, walk);
+    }
+}
+
+/// One setting; `None` as value means one that is not written out.
 fn single(name: &str, value: Option<&str>, walk: &mut Walk<'_>) {
     let word = value.map(str::to_ascii_lowercase);
     let on = matches!(word.as_deref(), Some("on" | "true" | "yes" | "1"));

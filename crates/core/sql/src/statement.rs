@@ -148,14 +148,15 @@ fn discard(node: &Node, walk: &mut Walk<'_>, command: &mut String) -> StatementK
     let target =
         i32::try_from(node.number("target")).ok().and_then(|number| DiscardMode::try_from(number).ok()).unwrap_or(DiscardMode::Undefined);
     let (what, needs) = match target {
-        DiscardMode::DiscardAll => ("ALL", Operation::Unknown),
+        // Ends what a session gathered: cursors, prepared statements, its own temporary objects and locks. Settings go back to those of the
+        // startup packet, in which the gateway pins what it owns.
+        DiscardMode::DiscardAll => ("ALL", Operation::Connect),
         DiscardMode::DiscardPlans => ("PLANS", Operation::Connect),
         DiscardMode::DiscardSequences => ("SEQUENCES", Operation::Connect),
         DiscardMode::DiscardTemp => ("TEMP", Operation::Temp),
         DiscardMode::Undefined => ("", Operation::Unknown),
     };
-    let why = (needs == Operation::Unknown).then(|| "DISCARD ALL also resets settings that the gateway owns".to_owned());
-    walk.need(needs, why);
+    walk.need(needs, None);
     *command = format!("DISCARD {what}").trim_end().to_owned();
     StatementKind::Discard { all: target == DiscardMode::DiscardAll, plans: target == DiscardMode::DiscardPlans }
 }

@@ -80,7 +80,17 @@ pub fn client_message(line: &str) -> Bytes {
         "Sync" => frame(b'S', |_| ()),
         "Flush" => frame(b'H', |_| ()),
         "Terminate" => frame(b'X', |_| ()),
-        "FunctionCall" => frame(b'F', |b| b.put_slice(&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0])),
+        // FunctionCall VALUE…: of function 1, values as text.
+        "FunctionCall" => frame(b'F', |b| {
+            let values = words.get(1..).unwrap_or_default();
+            b.put_slice(&[0, 0, 0, 1, 0, 0]);
+            b.put_u16(values.len() as u16);
+            for value in values {
+                b.put_i32(value.len() as i32);
+                b.put_slice(value.as_bytes());
+            }
+            b.put_u16(0);
+        }),
         "CopyData" => frame(b'd', |b| b.put_slice(word(1).as_bytes())),
         "CopyDone" => frame(b'c', |_| ()),
         "CopyFail" => frame(b'f', |b| put(b, word(1))),
@@ -128,6 +138,10 @@ pub fn server_message(line: &str) -> Bytes {
         "CopyBoth" => frame(b'W', |b| b.put_slice(&[0, 0, 0])),
         "CopyData" => frame(b'd', |b| b.put_slice(word(1).as_bytes())),
         "CopyDone" => frame(b'c', |_| ()),
+        "FunctionResult" => frame(b'V', |b| {
+            b.put_u32(word(1).len() as u32);
+            b.put_slice(word(1).as_bytes());
+        }),
         "ParameterStatus" => frame(b'S', |b| {
             put(b, word(1));
             put(b, word(2));
@@ -153,6 +167,10 @@ pub fn show_client(tag: u8, body: &[u8]) -> String {
             let portal = cstr(&mut body);
             let max = u32::from_be_bytes(body[..4].try_into().unwrap());
             if max == 0 { format!("Execute {portal:?}") } else { format!("Execute {portal:?} {max}") }
+        }
+        b'F' => {
+            let function = u32::from_be_bytes(body[..4].try_into().unwrap());
+            format!("FunctionCall {function}{}", show_values(&body[4..]))
         }
         b'S' => "Sync".to_owned(),
         b'H' => "Flush".to_owned(),
@@ -225,6 +243,7 @@ pub fn show_server(tag: u8, body: &[u8]) -> String {
         b'H' => "CopyOut".to_owned(),
         b'd' => format!("CopyData {:?}", String::from_utf8_lossy(body)),
         b'c' => "CopyDone".to_owned(),
+        b'V' => format!("FunctionResult {}", String::from_utf8_lossy(&body[4..])),
         b'S' => format!("ParameterStatus {:?} {:?}", cstr(&mut body), cstr(&mut body)),
         other => format!("unknown {other}"),
     }

@@ -165,6 +165,11 @@ pub enum Record {
         through: u64,
         how: Settlement,
     },
+    /// The same for these alone: what they did was undone before their transaction ended, or it can't be told. Only of claimed actions.
+    SettledApart {
+        statements: Vec<u64>,
+        how: Settlement,
+    },
 }
 
 /// A statement about to be forwarded.
@@ -235,8 +240,6 @@ pub enum CloseReason {
     ServerEnded { sqlstate: String, message: String },
     #[error("a grant used in this transaction ended before COMMIT")]
     Uncovered,
-    #[error("a setting changed what statements mean: {0}")]
-    Settings(String),
     #[error("{0}")]
     Cut(String),
 }

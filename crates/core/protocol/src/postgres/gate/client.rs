@@ -1,16 +1,17 @@
 //! The client's side of the gate: every message is decided, or is harmless by itself.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use safeconduct_model::Operation;
-use safeconduct_sql::facts::{Facts, StatementFacts, StatementKind};
+use safeconduct_sql::facts::{Facts, StatementKind};
 
 use super::{
     Copy, Gate, Holding,
     ask::{Ask, CloseReason, Judge, NotExact, Output, Resolution, Verdict},
     decide::Refusal,
     names::{MAX_NAME_BYTES, Meaning},
+    reading::Read,
     refer::{Referred, copies, effects, makes},
     spool::{Supply, is_one_copy},
     statements::{Effect, Expect, ExpectQuery, Portal, Prepared},
@@ -187,11 +188,7 @@ impl Gate {
             FrontendMessage::Describe { target, name } => self.describe(target, name),
             FrontendMessage::Execute { portal, .. } => self.execute(portal, judge, out),
             FrontendMessage::Close { target, name } => self.close_name(target, name),
-            FrontendMessage::FunctionCall => {
-                let report =
-                    Report::new("42501", "function calls of the fast-path protocol are not allowed").hint("Call the function in a SELECT.");
-                self.refuse(Refusal::bare(report, true), out)
-            }
+            FrontendMessage::FunctionCall(call) => self.call(&call, judge, out),
             FrontendMessage::Sync => self.sync(judge),
             FrontendMessage::Flush => Step::Forward,
             FrontendMessage::CopyDone | FrontendMessage::CopyFail { .. } => Step::Drop,
@@ -201,27 +198,28 @@ impl Gate {
     }
 
     fn query(&mut self, text: &[u8], given: Option<Resolution>, judge: &mut dyn Judge, out: &mut Vec<Output>) -> Step {
-        let Ok(text) = std::str::from_utf8(text) else { return self.refuse(Refusal::bare(not_utf8(), true), out) };
-        let text: Arc<str> = text.into();
-        let facts = judge.facts(&text);
+        let Read { text, facts, unread, doubtful } = self.read(text, judge);
         let referred = self.refer(&text, &facts);
         if referred.unsettled {
             return Step::Wait;
         }
         let (prepares, declares) = makes(&facts);
-        if let Some(report) = self.no_room(prepares, declares, text.len()).or_else(|| renames_among_others(&facts)) {
+        if let Some(report) = self.no_room(prepares, declares, text.len()) {
             return self.refuse(Refusal::bare(report, true), out);
         }
-        let mut ask = self.ask(Arc::clone(&text), Arc::clone(&facts), &referred, Vec::new(), false);
+        let mut ask = self.ask(Arc::clone(&text), Arc::clone(&facts), &referred, Vec::new(), doubtful);
+        if unread.is_some() {
+            ask.not_exact = Some(NotExact::Unparsable);
+        }
         if ask.not_exact == Some(NotExact::CopyFromStdin) && is_one_copy(&facts) {
             ask.not_exact = None;
         }
         let spooled = self.spooled.take();
         ask.copy_data = spooled.as_ref().map(|spooled| spooled.shown.clone());
-        let permit = match self.decide(&ask, given, judge) {
-            Ok(permit) => permit,
-            Err(Some(report)) => return self.refuse(Refusal::of(ask, report, true), out),
-            Err(None) => return self.hold(ask, true, out),
+        let permit = match (self.decide(&ask, given, judge), unread) {
+            (Ok(permit), _) => permit,
+            (Err(_), Some(report)) | (Err(Some(report)), None) => return self.refuse(Refusal::of(ask, report, true), out),
+            (Err(None), None) => return self.hold(ask, true, out),
         };
         if !self.charges.is_empty() && !judge.still_covered(&self.charges) {
             return Step::Uncovered;
@@ -252,27 +250,29 @@ impl Gate {
             effects,
             order,
             ends_transaction,
+            ends_unclear: false,
+            prepared_transaction: false,
             supply: Supply::of(spooled, &facts),
         })));
         self.segment_ran = false;
-        self.renamed(&facts).map_or(Step::Forward, |text| Step::Replace(messages::query(&text)))
+        self.renamed(&text, &facts).map_or(Step::Forward, |text| Step::Replace(messages::query(&text)))
     }
 
     fn parse(&mut self, name: &[u8], text: &[u8], type_oids: Vec<u32>, judge: &mut dyn Judge, out: &mut Vec<Output>) -> Step {
         if let Some(report) = unfit_name(name) {
             return self.refuse(Refusal::bare(report, false), out);
         }
-        let Ok(text) = std::str::from_utf8(text) else { return self.refuse(Refusal::bare(not_utf8(), false), out) };
-        let text: Arc<str> = text.into();
-        let facts = judge.facts(&text);
+        let Read { text, facts, unread, doubtful } = self.read(text, judge);
         if let Some(why) = &facts.unparsable {
             // Only someone who may run anything may even prepare what is not understood. The permit is let go: nothing runs here.
             let ask = self.ask(Arc::clone(&text), Arc::clone(&facts), &Referred::default(), Vec::new(), false);
             let permitted = matches!(judge.judge(&Ask { not_exact: Some(NotExact::Unparsable), ..ask.clone() }), Verdict::Permit(_));
             if !permitted {
-                let report = Report::new("42501", "this statement can't be understood, so it can't be prepared")
-                    .detail(why.clone())
-                    .hint("Send it as a simple query if it is to be approved as it is.");
+                let report = unread.unwrap_or_else(|| {
+                    Report::new("42501", "this statement can't be understood, so it can't be prepared")
+                        .detail(why.clone())
+                        .hint("Send it as a simple query if it is to be approved as it is.")
+                });
                 return self.refuse(Refusal::of(ask, report, false), out);
             }
         }
@@ -280,8 +280,8 @@ impl Gate {
             return self.refuse(Refusal::bare(report, false), out);
         }
         self.order += 1;
-        let renamed = self.renamed(&facts);
-        let prepared = Arc::new(Prepared::new(text, facts, type_oids));
+        let renamed = self.renamed(&text, &facts);
+        let prepared = Arc::new(Prepared { doubtful, ..Prepared::new(text, facts, type_oids) });
         self.prepared.sent(name, Some((Arc::clone(&prepared), self.order)));
         self.push(Expect::Parse { name: name.into(), prepared, order: self.order });
         match (renamed, std::str::from_utf8(name)) {
@@ -290,16 +290,29 @@ impl Gate {
         }
     }
 
-    /// `SET application_name` with the session's own name in front, by which the server's people find it.
-    fn renamed(&self, facts: &Facts) -> Option<String> {
-        let [StatementFacts { kind: StatementKind::Set { name, value, local }, .. }] = facts.statements.as_slice() else { return None };
-        if name != "application_name" {
+    /// The text with the session's own name in front wherever it sets `application_name`: by that the server's people find it.
+    fn renamed(&self, text: &str, facts: &Facts) -> Option<String> {
+        let mut renamed = String::new();
+        let mut copied = 0;
+        for statement in &facts.statements {
+            let StatementKind::Set { name, value, local } = &statement.kind else { continue };
+            if name != "application_name" {
+                continue;
+            }
+            let local = if *local { "LOCAL " } else { "" };
+            let wanted: String =
+                value.iter().flat_map(|value| value.chars()).filter(|c| c.is_ascii_graphic() || *c == ' ').take(40).collect();
+            let gap = if wanted.is_empty() { "" } else { " " };
+            renamed.push_str(text.get(copied..statement.start_bytes)?);
+            let _ =
+                write!(renamed, "SET {local}application_name = 'safeconduct {}{gap}{}'", self.config.session, wanted.replace('\'', "''"));
+            copied = statement.end_bytes;
+        }
+        if copied == 0 {
             return None;
         }
-        let local = if *local { "LOCAL " } else { "" };
-        let wanted: String = value.iter().flat_map(|value| value.chars()).filter(|c| c.is_ascii_graphic() || *c == ' ').take(40).collect();
-        let gap = if wanted.is_empty() { "" } else { " " };
-        Some(format!("SET {local}application_name = 'safeconduct {}{gap}{}'", self.config.session, wanted.replace('\'', "''")))
+        renamed.push_str(text.get(copied..)?);
+        Some(renamed)
     }
 
     fn bind(&mut self, bind: &Bind<'_>, given: Option<Resolution>, judge: &mut dyn Judge, out: &mut Vec<Output>) -> Step {
@@ -307,7 +320,10 @@ impl Gate {
             return self.refuse(Refusal::bare(report, false), out);
         }
         let (prepared, uncertain) = match self.prepared.meaning(bind.statement) {
-            Meaning::Is(prepared) => (prepared, false),
+            Meaning::Is(prepared) => {
+                let doubtful = prepared.doubtful;
+                (prepared, doubtful)
+            }
             Meaning::Uncertain(prepared) => (prepared, true),
             Meaning::Unsettled => return Step::Wait,
             Meaning::Nothing => {
@@ -437,17 +453,6 @@ impl Gate {
 fn unfit_name(name: &[u8]) -> Option<Report> {
     let unfit = name.len() > MAX_NAME_BYTES || std::str::from_utf8(name).is_err();
     unfit.then(|| Report::new("42602", "names of statements and portals are at most 63 bytes of UTF-8"))
-}
-
-/// A name set among other statements can't be put behind the session's own.
-fn renames_among_others(facts: &Facts) -> Option<Report> {
-    let renames = |statement: &StatementFacts| matches!(&statement.kind, StatementKind::Set { name, .. } if name == "application_name");
-    let found = facts.statements.len() > 1 && facts.statements.iter().any(renames);
-    found.then(|| Report::new("42501", "application_name can only be set in a statement of its own"))
-}
-
-fn not_utf8() -> Report {
-    Report::new("22021", "the statement is not valid UTF-8").hint("Set client_encoding to UTF8.")
 }
 
 /// True if a whole Terminate message is in the buffer.

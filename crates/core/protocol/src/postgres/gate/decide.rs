@@ -132,6 +132,9 @@ impl Gate {
             Some(found) => found.statement = statement,
             None => self.charges.push(charge.clone()),
         }
+        if charge.claimed.is_some() {
+            self.claims.began(statement);
+        }
         self.open.insert(statement, Progress::default());
         out.push(Output::Record(Record::Intent(Box::new(Intent {
             statement,
@@ -152,9 +155,11 @@ impl Gate {
         if let Some(progress) = self.open.get_mut(&statement) {
             progress.ran = true;
         }
+        self.claims.ran(statement, self.order);
         let unknown = operations.contains(Operation::Unknown);
         if unknown {
             self.taint();
+            self.reading.opaque(statement);
         }
         self.has_temporary |= unknown || operations.contains(Operation::Temp);
         self.has_temporary |= statements.iter().any(|statement| statement.kind == StatementKind::CreateTemp);

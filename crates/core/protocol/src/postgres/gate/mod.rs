@@ -7,14 +7,17 @@
 //!   is ever guessed about.
 //! - Parse runs nothing: text that is understood passes undecided and is decided at each Bind. Describe and Close pass.
 //! - A COPY FROM STDIN that needs approval is answered by the gate itself, its data kept, and both approved together.
-//! - Function calls (the old fast path), replication and COPY BOTH never pass.
+//! - Replication and COPY BOTH never pass; function calls of the old fast path only where everything does.
 //!
 //! Doubt about where the server stands closes the session. It reads no clock and keeps no bytes but those of one held message and its copy data.
 
 mod ask;
+mod call;
+mod claims;
 mod client;
 mod decide;
 mod names;
+mod reading;
 mod refer;
 mod server;
 mod settings;
@@ -32,7 +35,10 @@ use safeconduct_model::SessionId;
 pub use ask::{
     Activity, Ask, Charge, CloseReason, Ended, Intent, Judge, NotExact, Output, Record, Reference, Resolution, Settlement, Verdict,
 };
+use claims::Claims;
 use names::Names;
+use reading::Reading;
+pub use server::own_name;
 use settings::Settings;
 use spool::{Spool, Spooled};
 use statements::{Expect, Portal, Prepared, Progress};
@@ -103,6 +109,7 @@ pub struct Gate {
     open: BTreeMap<u64, Progress>,
     settled_through: u64,
     charges: Vec<Charge>,
+    claims: Claims,
     /// The server discards what comes until Sync.
     skipping: bool,
     /// Something ran since the last Sync, which may have opened a transaction.
@@ -119,6 +126,7 @@ pub struct Gate {
     holding: Option<Holding>,
     has_temporary: bool,
     settings: Settings,
+    reading: Reading,
     /// Rows sent for the statement that is being answered.
     rows: u64,
     /// What is told to the client at the next message boundary.
@@ -165,6 +173,7 @@ impl Gate {
             open: BTreeMap::new(),
             settled_through: 0,
             charges: Vec::new(),
+            claims: Claims::default(),
             skipping: false,
             segment_ran: false,
             failed_since_ready: false,
@@ -175,6 +184,7 @@ impl Gate {
             spooled: None,
             holding: None,
             has_temporary: false,
+            reading: Reading::default(),
             rows: 0,
             notes: Vec::new(),
             closed: false,

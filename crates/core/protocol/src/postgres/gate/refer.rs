@@ -10,6 +10,7 @@ use safeconduct_sql::facts::{Facts, StatementFacts, StatementKind};
 use super::{
     Gate,
     ask::{Charge, Reference},
+    claims::Savepoint,
     names::{MAX_NAME_BYTES, Meaning},
     statements::{Effect, Named, Portal, Prepared},
 };
@@ -101,7 +102,7 @@ impl Gate {
                     self.prepared.sent_all();
                     self.portals.sent_all();
                 }
-                Effect::EndTransaction { .. } => {}
+                Effect::Savepoint(_) | Effect::EndTransaction { .. } => {}
             }
         }
     }
@@ -114,7 +115,7 @@ impl Referred {
         // A name behind a name is not followed.
         let deeper =
             found.facts.statements.iter().any(|inner| matches!(inner.kind, StatementKind::Execute { .. } | StatementKind::Fetch { .. }));
-        if uncertain || deeper {
+        if uncertain || found.doubtful || deeper {
             operations.insert(Operation::Unknown);
         }
         self.named(name, Some(Arc::clone(&found.text)), operations, Named::Prepared(Arc::clone(found)));
@@ -166,6 +167,9 @@ fn effect(text: &str, statement: &StatementFacts, charge: &Charge) -> Option<Eff
         StatementKind::CloseCursor { name: Some(name) } => Effect::CloseCursor(key(name)),
         StatementKind::CloseCursor { name: None } => Effect::CloseAllCursors,
         StatementKind::Discard { all: true, .. } => Effect::DiscardAll,
+        StatementKind::Savepoint { name } => Effect::Savepoint(Savepoint::Made(name.as_str().into())),
+        StatementKind::ReleaseSavepoint { name } => Effect::Savepoint(Savepoint::Released(name.as_str().into())),
+        StatementKind::RollbackTo { name } => Effect::Savepoint(Savepoint::RolledBackTo(name.as_str().into())),
         kind => return Effect::of_transaction(kind),
     })
 }

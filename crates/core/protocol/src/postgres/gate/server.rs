@@ -1,6 +1,7 @@
 //! The server's side of the gate: answers are matched with what was forwarded, and names change only here.
 
 use bytes::{Bytes, BytesMut};
+use safeconduct_model::SessionId;
 
 use super::{
     Copy, Gate,
@@ -9,8 +10,11 @@ use super::{
 };
 use crate::postgres::{
     frame::Piece,
-    messages::{BackendMessage, Report, ServerError, Severity, Target, TransactionStatus, rows_of_tag},
+    messages::{self, BackendMessage, ServerError, Severity, Target, TransactionStatus, rows_of_tag},
 };
+
+/// The tag of PREPARE TRANSACTION: what ran before it is neither committed nor rolled back, perhaps for days.
+const PREPARED: &str = "PREPARE TRANSACTION";
 
 /// What becomes of a server's message.
 enum Step {
@@ -21,7 +25,6 @@ enum Step {
     /// Pass it, then end.
     Last(CloseReason),
     Broken(&'static str),
-    Meaning(String),
 }
 
 impl Gate {
@@ -67,11 +70,6 @@ impl Gate {
                     flush(buffer, &mut pass, out);
                     return self.server_broke(what, out);
                 }
-                Step::Meaning(what) => {
-                    flush(buffer, &mut pass, out);
-                    let report = Report::new("42501", format!("a setting changed what statements mean: {what}"));
-                    return self.close(CloseReason::Settings(what), Some(&report), out);
-                }
             }
         }
         flush(buffer, &mut pass, out);
@@ -81,14 +79,13 @@ impl Gate {
     }
 
     fn bulk(&mut self, tag: u8, opens: bool) -> Step {
-        match tag {
-            b'D' | b'd' | b'V' if opens => match self.outstanding.front() {
-                Some(Expect::Execute { .. } | Expect::Query(_)) => {
-                    self.rows += 1;
-                    Step::Forward
-                }
-                _ => Step::Broken("rows that nobody asked for"),
-            },
+        match (tag, self.outstanding.front()) {
+            (b'D' | b'd', Some(Expect::Execute { .. } | Expect::Query(_))) if opens => {
+                self.rows += 1;
+                Step::Forward
+            }
+            (b'V', Some(Expect::Call(_))) => Step::Forward,
+            (b'D' | b'd' | b'V', _) if opens => Step::Broken("rows that nobody asked for"),
             _ => Step::Forward,
         }
     }
@@ -151,6 +148,11 @@ impl Gate {
                     self.apply(effect, order, portal.statement, tag, out);
                 }
                 self.ended(portal.statement, Ended::Completed { tag: tag.to_owned(), rows }, out);
+                if tag == PREPARED {
+                    self.settle(portal.statement, Settlement::Unknown, out);
+                } else if portal.prepared.facts.unparsable.is_some() && matches!(tag, "COMMIT" | "ROLLBACK") {
+                    self.unclear_end(portal.statement, out);
+                }
                 self.copy_over();
             }
             (BackendMessage::EmptyQueryResponse, Some(Expect::Execute { portal, .. })) => {
@@ -198,6 +200,8 @@ impl Gate {
             return Step::Broken("more answers than statements");
         }
         tag.clone_into(&mut query.tag);
+        query.ends_unclear |= query.count.is_none() && matches!(tag, "COMMIT" | "ROLLBACK");
+        query.prepared_transaction |= tag == PREPARED;
         if let Some(rows) = rows_of_tag(tag) {
             query.rows = Some(query.rows.unwrap_or(0) + rows);
         }
@@ -236,6 +240,7 @@ impl Gate {
                 self.all_deallocated();
                 self.all_portals_gone(out);
             }
+            Effect::Savepoint(savepoint) => self.savepoint(savepoint, order, out),
             Effect::EndTransaction { commit } => {
                 // COMMIT of a failed transaction answers ROLLBACK.
                 let committed = commit && tag == "COMMIT";
@@ -269,13 +274,13 @@ impl Gate {
                     self.prepared.failed_all();
                     self.portals.failed_all();
                 }
-                Effect::EndTransaction { .. } => {}
+                Effect::Savepoint(_) | Effect::EndTransaction { .. } => {}
             }
         }
     }
 
     /// A portal is no more: if its statement has no outcome yet, this is it.
-    fn portal_gone(&mut self, statement: u64, out: &mut Vec<Output>) {
+    pub(super) fn portal_gone(&mut self, statement: u64, out: &mut Vec<Output>) {
         let ended = match self.open.get(&statement) {
             Some(progress) if progress.suspended => Ended::Stopped { rows: progress.rows },
             Some(progress) if !progress.ran => Ended::NotRun,
@@ -287,6 +292,7 @@ impl Gate {
     fn settle(&mut self, through: u64, how: Settlement, out: &mut Vec<Output>) {
         if through > self.settled_through {
             self.settled_through = through;
+            self.claims.settled(through);
             out.push(Output::Record(Record::Settled { through, how }));
         }
     }
@@ -300,18 +306,29 @@ impl Gate {
                 // A COMMIT inside a text that failed later may have kept some of it.
                 let partly = query.done > 0 && (query.ends_transaction || query.count.is_none());
                 let how = match (&query.failed, partly) {
+                    (None, _) if query.prepared_transaction || query.ends_unclear => Settlement::Unknown,
                     (None, _) => Settlement::Committed,
                     (Some(_), false) => Settlement::RolledBack,
                     (Some(_), true) => Settlement::Unknown,
                 };
-                let statement = query.statement;
+                let (statement, ends_unclear) = (query.statement, query.ends_unclear);
                 self.query_over(*query, out);
+                if ends_unclear {
+                    self.unclear_end(statement, out);
+                }
+                (statement, how)
+            }
+            Some(Expect::Call(call)) => {
+                let how = if call.failed.is_some() { Settlement::RolledBack } else { Settlement::Committed };
+                let statement = call.statement;
+                self.call_over(*call, out);
                 (statement, how)
             }
             _ => return Step::Broken("ready when it should not be"),
         };
         self.copy_over();
         self.status = status;
+        self.reading.ready(through);
         self.settings.confirmed(through, failed, status == TransactionStatus::Idle);
         if status == TransactionStatus::Idle {
             self.settle(through, how, out);
@@ -352,6 +369,10 @@ impl Gate {
                 if self.copy != Copy::No {
                     self.copy = Copy::Waiting;
                 }
+                return Step::Forward;
+            }
+            Some(Expect::Call(call)) => {
+                call.failed = Some((sqlstate, message));
                 return Step::Forward;
             }
             Some(Expect::Substitute { report, simple: true, answered, .. }) if !*answered => {
@@ -423,6 +444,7 @@ impl Gate {
                 self.undo(query.effects, false);
                 self.ended(query.statement, Ended::NotRun, out);
             }
+            Expect::Call(call) => self.ended(call.statement, Ended::NotRun, out),
             Expect::Describe { .. } | Expect::Sync { .. } | Expect::Substitute { .. } => {}
         }
     }
@@ -449,18 +471,27 @@ impl Gate {
 
     fn setting(&mut self, name: &str, value: &str) -> Step {
         let name = name.to_ascii_lowercase();
+        self.reading.reported(&name, value);
         match name.as_str() {
-            "standard_conforming_strings" if value != "on" => return Step::Meaning(format!("{name} is {value}")),
-            "client_encoding" if !matches!(value.to_ascii_uppercase().as_str(), "UTF8" | "UTF-8" | "UNICODE") => {
-                return Step::Meaning(format!("{name} is {value}"));
-            }
             "datestyle" | "intervalstyle" | "timezone" | "search_path" | "session_authorization" => {
                 self.settings.reported(name, value);
+            }
+            "application_name" => {
+                if let Some(own) = own_name(value, &self.config.session) {
+                    return Step::Replace(messages::parameter_status("application_name", own));
+                }
             }
             _ => {}
         }
         Step::Forward
     }
+}
+
+/// What is the client's own of a session's name; `None` if the gateway's is not in front of it.
+#[must_use]
+pub fn own_name<'a>(name: &'a str, session: &SessionId) -> Option<&'a str> {
+    let rest = name.strip_prefix("safeconduct ")?.strip_prefix(session.as_str())?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(' ') }
 }
 
 /// Hands over the first `pass` bytes as they are.

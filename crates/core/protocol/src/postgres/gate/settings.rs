@@ -79,7 +79,8 @@ impl Settings {
     pub(super) fn sent(&mut self, statement: u64, statements: &[StatementFacts], alone: bool) {
         for found in statements {
             let (name, value, local) = match &found.kind {
-                StatementKind::Set { name, value, local } => (name, value, local),
+                StatementKind::Set { name, value, local } => (name.as_str(), value, *local),
+                StatementKind::Discard { all: true, .. } => ("all", &None, false),
                 StatementKind::Begin { .. }
                 | StatementKind::Commit { .. }
                 | StatementKind::Rollback { .. }
@@ -91,6 +92,11 @@ impl Settings {
                 }
                 _ => continue,
             };
+            let lasting = alone && !local && statements.len() == 1;
+            if name == "all" {
+                self.sent_all(statement, lasting);
+                continue;
+            }
             if !has_meaning(name) {
                 continue;
             }
@@ -100,9 +106,15 @@ impl Settings {
                 return;
             }
             let value = value.clone().or_else(|| self.initial.get(name).cloned());
-            let lasting = alone && !local && statements.len() == 1;
-            self.sent.push(Sent { statement, name: name.clone(), value, lasting });
+            self.sent.push(Sent { statement, name: name.to_owned(), value, lasting });
         }
+    }
+
+    /// RESET ALL or DISCARD ALL is about to run: everything goes back to how the session began.
+    fn sent_all(&mut self, statement: u64, lasting: bool) {
+        let touched = self.now.keys().chain(self.sent.iter().map(|sent| &sent.name)).chain(&self.uncertain);
+        let touched: BTreeSet<String> = touched.cloned().collect();
+        self.sent.extend(touched.into_iter().map(|name| Sent { statement, value: self.initial.get(&name).cloned(), name, lasting }));
     }
 
     /// The server is ready: every statement up to this one is over. `failed`: one of them failed. `idle`: no transaction is open.
@@ -199,6 +211,26 @@ mod tests {
         ] {
             assert_eq!(after(texts), None, "{texts:?}");
         }
+    }
+
+    #[test]
+    fn f35_everything_reset_is_as_the_session_began() {
+        let start = Some(map(&[("intervalstyle", "iso_8601"), ("xmloption", "document")]));
+        for reset in ["reset all", "discard all"] {
+            let pinned = map(&[("datestyle", "ISO, MDY")]);
+            let mut settings = Settings::new(pinned, &map(&[("xmloption", "document")]));
+            settings.reported("intervalstyle".to_owned(), "iso_8601");
+            for (place, text) in
+                ["set lc_time to 'C'", "begin; set local lc_numeric to 'C'", "set xmloption to content", reset].iter().enumerate()
+            {
+                let number = place as u64 + 1;
+                settings.sent(number, &statements(text), true);
+                settings.confirmed(number, false, true);
+            }
+            assert_eq!((!settings.is_uncertain()).then(|| settings.of_action()), start, "{reset}");
+        }
+        // Undone with its transaction: nothing is sure.
+        assert_eq!(after(&["set lc_time to 'C'", "begin; reset all", "rollback"]), None);
     }
 
     #[test]

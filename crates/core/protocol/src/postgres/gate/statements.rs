@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use safeconduct_model::OperationSet;
 use safeconduct_sql::facts::{Facts, StatementFacts, StatementKind};
 
-use super::{ask::Charge, spool::Supply};
+use super::{ask::Charge, call::ExpectCall, claims::Savepoint, spool::Supply};
 use crate::postgres::messages::{Report, Target};
 
 /// A prepared statement, by protocol or by SQL.
@@ -18,11 +18,13 @@ pub(crate) struct Prepared {
     pub described: OnceLock<Vec<u32>>,
     /// Made by SQL: the text is that of the PREPARE or DECLARE around it.
     pub by_sql: bool,
+    /// The server may have read it otherwise.
+    pub doubtful: bool,
 }
 
 impl Prepared {
     pub(crate) fn new(text: Arc<str>, facts: Arc<Facts>, type_oids: Vec<u32>) -> Self {
-        Self { text, facts, type_oids, described: OnceLock::new(), by_sql: false }
+        Self { text, facts, type_oids, described: OnceLock::new(), by_sql: false, doubtful: false }
     }
 
     /// The statement that SQL `PREPARE` or `DECLARE` names.
@@ -92,6 +94,7 @@ pub(crate) enum Effect {
     CloseCursor(Box<[u8]>),
     CloseAllCursors,
     DiscardAll,
+    Savepoint(Savepoint),
     /// COMMIT or ROLLBACK (not to a savepoint).
     EndTransaction {
         commit: bool,
@@ -137,6 +140,7 @@ pub(crate) enum Expect {
         through: u64,
     },
     Query(Box<ExpectQuery>),
+    Call(Box<ExpectCall>),
     /// Stands where a refused message stood. `simple`: a Query, which ends with ReadyForQuery.
     Substitute {
         report: Report,
@@ -160,6 +164,9 @@ pub(crate) struct ExpectQuery {
     pub effects: Vec<(usize, Effect)>,
     pub order: u64,
     pub ends_transaction: bool,
+    /// It was not understood, and ended a transaction or went back to a savepoint.
+    pub ends_unclear: bool,
+    pub prepared_transaction: bool,
     pub supply: Supply,
 }
 
@@ -169,6 +176,7 @@ impl Expect {
         match self {
             Self::Execute { portal, .. } => Some(portal.statement),
             Self::Query(query) => Some(query.statement),
+            Self::Call(call) => Some(call.statement),
             _ => None,
         }
     }

@@ -32,7 +32,7 @@ pub enum FrontendMessage<'a> {
         target: Target,
         name: &'a [u8],
     },
-    FunctionCall,
+    FunctionCall(FunctionCall<'a>),
     Sync,
     Flush,
     Terminate,
@@ -58,8 +58,17 @@ pub enum Target {
 pub struct Bind<'a> {
     pub portal: &'a [u8],
     pub statement: &'a [u8],
-    /// Per parameter: binary or text, and the bytes; `None` for NULL.
-    pub parameters: Vec<(bool, Option<&'a [u8]>)>,
+    pub parameters: Values<'a>,
+}
+
+/// Per value: binary or text, and the bytes; `None` for NULL.
+pub type Values<'a> = Vec<(bool, Option<&'a [u8]>)>;
+
+/// A call of the old fast path: a function by its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionCall<'a> {
+    pub function_oid: u32,
+    pub arguments: Values<'a>,
 }
 
 impl<'a> FrontendMessage<'a> {
@@ -88,8 +97,11 @@ impl<'a> FrontendMessage<'a> {
                 if tag == b'D' { Self::Describe { target, name } } else { Self::Close { target, name } }
             }
             b'E' => Self::Execute { portal: reader.cstr()?, max_rows: reader.u32()? },
-            // Refused whatever it says.
-            b'F' => return Ok(Self::FunctionCall),
+            b'F' => {
+                let (function_oid, arguments) = (reader.u32()?, values(&mut reader)?);
+                format(reader.u16()?)?;
+                Self::FunctionCall(FunctionCall { function_oid, arguments })
+            }
             b'S' => Self::Sync,
             b'H' => Self::Flush,
             b'X' => Self::Terminate,
@@ -105,26 +117,32 @@ impl<'a> FrontendMessage<'a> {
 
 fn bind<'a>(reader: &mut Reader<'a>) -> Result<Bind<'a>, Malformed> {
     let (portal, statement) = (reader.cstr()?, reader.cstr()?);
+    let parameters = values(reader)?;
+    let count = reader.u16()?;
+    for _ in 0..count {
+        format(reader.u16()?)?;
+    }
+    Ok(Bind { portal, statement, parameters })
+}
+
+/// Formats and values: per value binary or text, and its bytes.
+fn values<'a>(reader: &mut Reader<'a>) -> Result<Values<'a>, Malformed> {
     let count = reader.u16()?;
     let formats = (0..count).map(|_| format(reader.u16()?)).collect::<Result<Vec<bool>, _>>()?;
     let count = reader.u16()?;
     if formats.len() > 1 && formats.len() != usize::from(count) {
         return Err(Malformed);
     }
-    let mut parameters = Vec::with_capacity(usize::from(count));
+    let mut values = Vec::with_capacity(usize::from(count));
     for place in 0..usize::from(count) {
         let value = match reader.i32()? {
             -1 => None,
             length => Some(reader.take(usize::try_from(length).map_err(|_| Malformed)?)?),
         };
         let binary = if formats.len() == 1 { formats.first() } else { formats.get(place) };
-        parameters.push((binary.copied().unwrap_or(false), value));
+        values.push((binary.copied().unwrap_or(false), value));
     }
-    let count = reader.u16()?;
-    for _ in 0..count {
-        format(reader.u16()?)?;
-    }
-    Ok(Bind { portal, statement, parameters })
+    Ok(values)
 }
 
 const fn format(code: u16) -> Result<bool, Malformed> {
