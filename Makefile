@@ -1,6 +1,6 @@
 # Two commands: `make demo` and `make test`. Both install what is missing on Debian and Ubuntu; see scripts/install.sh.
 
-.PHONY: help demo test check soak
+.PHONY: help demo test check package soak
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -14,6 +14,9 @@ test: ## everything: format, lints, house rules, all tests, real PostgreSQL, rea
 soak: ## kill -9 at seeded points under load: SEED=1 ROUNDS=200
 	@cargo build --locked -p safeconduct-verify
 	@SEED=$${SEED:-1} ROUNDS=$${ROUNDS:-200} cargo test --locked -p safeconduct --test faults -- --nocapture soak
+
+package: ## a Debian package and a tarball of a release build
+	@scripts/package.sh
 
 check: ## the short loop: format, lints, house rules
 	@cargo fmt --all --check

@@ -34,9 +34,17 @@ need() {
     echo "create_main_cluster = false" | "${root[@]}" tee "$drop_in" >/dev/null
     written=yes
   fi
+  # Others start a service where there is systemd, unless this says no. An administrator's own word stands.
+  local no_services=/usr/sbin/policy-rc.d forbidden=
+  if [ ! -e "$no_services" ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$no_services" >/dev/null
+    "${root[@]}" chmod 755 "$no_services"
+    forbidden=yes
+  fi
   local status=0 apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
   { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$log_dir/install.log" 2>&1 || status=$?
   [ -n "$written" ] && "${root[@]}" rm -f "$drop_in"
+  [ -n "$forbidden" ] && "${root[@]}" rm -f "$no_services"
   if [ $status -ne 0 ]; then
     tail -n 20 "$log_dir/install.log" >&2
     echo "error: installing failed; the whole output is in $log_dir/install.log" >&2

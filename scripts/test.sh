@@ -10,6 +10,7 @@ need postgresql postgresql-contrib
 if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
   rustup component add rustfmt clippy
 fi
+need_command promtool prometheus
 . scripts/drivers.sh
 
 step "format"

@@ -236,7 +236,7 @@ impl App {
             {
                 self.stop_running(&id, &reason);
                 if let Err(refused) = work.run(&id, Command::Stop { by: by(), reason }) {
-                    tracing::warn!(%id, %refused, "the stop is not recorded");
+                    tracing::warn!(access_request = %id, %refused, "the stop is not recorded");
                 }
             }
         }
@@ -266,7 +266,7 @@ impl App {
             let id = access.envelope.access_request.clone();
             let command = Command::Rejudge { judgement, without_approvals: without, reissued: Box::new(reissued) };
             if let Err(refused) = work.run(&id, command) {
-                tracing::warn!(%id, %refused, "not judged again");
+                tracing::warn!(access_request = %id, %refused, "not judged again");
             }
         }
     }

@@ -47,8 +47,12 @@ pub struct Standing {
     pub generation: u64,
     /// Set when the session must be cut at once.
     pub end: Option<SessionEnd>,
+    /// The gateway is about to stop: the session ends as soon as it does nothing and has no transaction open.
+    pub draining: bool,
     /// When the last live grant ends, as things stand.
     pub ends_at: Option<Timestamp>,
+    /// When what it lived by was over: the last deadline, or the act. Earlier than its end by what it took to notice.
+    pub over_at: Option<Timestamp>,
 }
 
 /// Why a session must be cut.
@@ -92,7 +96,10 @@ impl Door {
         self.judged.store(Arc::new(Judged::default()));
         self.standing.send_modify(|standing| {
             standing.generation += 1;
-            standing.ends_at = ends_at;
+            let deadline = std::mem::replace(&mut standing.ends_at, ends_at);
+            if none_left || changed_resource {
+                standing.over_at.get_or_insert_with(|| deadline.filter(|at| *at < now).unwrap_or(now));
+            }
             if standing.end.is_none() && changed_resource {
                 standing.end = Some(ended("the resource was changed".to_owned()));
             }
@@ -112,10 +119,19 @@ impl Door {
     }
 
     /// Ends the session by somebody's act.
-    pub fn end(&self, reason: String) {
+    pub fn end(&self, reason: String, now: Timestamp) {
         self.standing.send_modify(|standing| {
             standing.generation += 1;
+            standing.over_at.get_or_insert(now);
             standing.end.get_or_insert_with(|| ended(reason));
+        });
+    }
+
+    /// Asks the session to end when it can.
+    pub fn drain(&self) {
+        self.standing.send_modify(|standing| {
+            standing.generation += 1;
+            standing.draining = true;
         });
     }
 
@@ -210,6 +226,9 @@ impl App {
         let (principal, resource, database, sign_ins) = lookup.found.ok_or(DoorRefused::NoGrant)?;
         let sign_in = sign_ins.get(proved).ok_or(DoorRefused::NoGrant)?;
         let (guard, mut work) = self.begin().await;
+        if self.is_draining() {
+            return Err(DoorRefused::Unavailable);
+        }
         // Signed out meanwhile?
         let still = self
             .node
@@ -221,7 +240,11 @@ impl App {
         let found = work.world.resource(&resource).cloned().filter(|_| still && !grants.is_empty()).ok_or(DoorRefused::NoGrant)?;
         let opened_with = grants.first().map(|a| a.envelope.asked.clone()).ok_or(DoorRefused::NoGrant)?;
         let id = SessionId::from_bits(self.bits().map_err(|_| DoorRefused::Unavailable)?);
-        let mut journal = self.node.ports.recorder.open(&id).map_err(|_| DoorRefused::Unavailable)?;
+        let unrecorded = |_| {
+            self.node.meters.not_recorded();
+            DoorRefused::Unavailable
+        };
+        let mut journal = self.node.ports.recorder.open(&id).map_err(unrecorded)?;
         let source = peer.to_string();
         let opened = Record {
             n: 1,
@@ -233,7 +256,7 @@ impl App {
                 source: source.clone(),
             },
         };
-        journal.append(&[opened]).map_err(|_| DoorRefused::Unavailable)?;
+        journal.append(&[opened]).map_err(unrecorded)?;
         let now = work.now;
         work.push(
             StreamId::Session(id.clone()),

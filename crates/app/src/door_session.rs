@@ -97,7 +97,14 @@ impl DoorSession {
     /// The one decision about a statement.
     #[must_use]
     pub fn authorize(&self, ask: &StatementAsk<'_>) -> Verdict {
-        self.app.authorize(&self.door, ask)
+        let meters = &self.app.node.meters;
+        let began = meters.is_timed().then(std::time::Instant::now);
+        let verdict = self.app.authorize(&self.door, ask);
+        if let Some(began) = began {
+            meters.authorize.took(began.elapsed());
+        }
+        meters.verdict(&verdict);
+        verdict
     }
 
     /// True while the grant is live, or its claimed action is this session's.
@@ -215,20 +222,33 @@ impl DoorSession {
         let Some(journal) = state.journal.as_mut() else { return Err(RecordingError::Missing) };
         if let Err(error) = journal.append(&records) {
             state.failed = true;
+            self.app.node.meters.not_recorded();
             return Err(error);
         }
         let (flush, sealed) = (sync.then(|| journal.sync()), journal.take_sealed());
         drop(state);
-        if let Some(flush) = flush
-            && let Err(error) = flush.await
-        {
-            self.door.journal.lock().await.failed = true;
-            return Err(error);
+        if let Some(flush) = flush {
+            let began = std::time::Instant::now();
+            let flushed = flush.await;
+            self.app.node.meters.sync.took(began.elapsed());
+            if let Err(error) = flushed {
+                self.app.node.meters.not_recorded();
+                self.door.journal.lock().await.failed = true;
+                return Err(error);
+            }
         }
         if let Some(chunk) = sealed {
             self.app.add_session_events(&self.door.id, vec![SessionEvent::ChunkSealed { chunk, at: now }]).await;
         }
         Ok(())
+    }
+
+    /// How long ago the right ended that the session lived by: its last deadline, or the act. `None` while it may go on.
+    #[must_use]
+    pub fn since_end(&self) -> Option<std::time::Duration> {
+        let over_at = self.door.standing.borrow().over_at?;
+        let micros = self.app.now().micros().saturating_sub(over_at.micros());
+        Some(std::time::Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
     }
 
     /// Closes the session and seals its recording.

@@ -125,6 +125,7 @@ impl App {
         let head = self.node.ports.store.tree_head().await?;
         let covered = self.node.checkpoint_size.load(Ordering::Acquire);
         if head.size == covered {
+            self.node.meters.covered(self.node.ports.clock.boot());
             return Ok(());
         }
         if head.size < covered {
@@ -134,17 +135,24 @@ impl App {
                 .next("restore the store; nothing is signed until then"));
         }
         let note = self.node.ports.signer.sign(head);
-        self.node.ports.store.put_checkpoint(head.size, note).await?;
+        self.node.meters.stored(self.node.ports.store.put_checkpoint(head.size, note).await)?;
         self.node.checkpoint_size.store(head.size, Ordering::Release);
+        self.node.meters.covered(self.node.ports.clock.boot());
         Ok(())
     }
 }
 
-/// Compares the stored tree with the newest checkpoint before anything is added to it. Returns how many entries it covers.
-pub(crate) async fn check_checkpoint(ports: &Ports) -> Result<u64, StartError> {
-    let Some(note) = ports.store.checkpoint().await.map_err(Problem::from)? else { return Ok(0) };
+/// Why the store is older than what this gateway's key has signed, or another one, if it is.
+pub(crate) async fn behind_its_key(ports: &Ports) -> Result<Option<String>, StartError> {
+    let Some(note) = ports.signer.newest() else { return Ok(None) };
     let key = VerifierKey::parse(&ports.signer.verifier_key()).map_err(StartError::Key)?;
-    let signed = Checkpoint::open(note.as_bytes(), &[key]).map_err(StartError::Checkpoint)?.checkpoint;
+    let Ok(signed) = Checkpoint::open(note.as_bytes(), &[key]) else {
+        return Ok(Some("what is remembered beside the key can't be read".to_owned()));
+    };
+    Ok(extends(ports, &signed.checkpoint).await?.err().map(|why| format!("the ledger does not extend what this key has signed: {why}")))
+}
+
+async fn extends(ports: &Ports, signed: &Checkpoint) -> Result<Result<(), safeconduct_ledger::NotExtended>, StartError> {
     let head = ports.store.tree_head().await.map_err(Problem::from)?;
     let proof = if signed.size == 0 || signed.size >= head.size {
         Vec::new()
@@ -153,6 +161,14 @@ pub(crate) async fn check_checkpoint(ports: &Ports) -> Result<u64, StartError> {
     };
     let proof: Vec<TreeHash> = proof.into_iter().map(TreeHash::from_bytes).collect();
     let tree = Checkpoint { origin: ports.signer.origin().to_owned(), size: head.size, root: TreeHash::from_bytes(head.root) };
-    tree.check_extends(&signed, &proof).map_err(StartError::Ledger)?;
+    Ok(tree.check_extends(signed, &proof))
+}
+
+/// Compares the stored tree with the newest checkpoint before anything is added to it. Returns how many entries it covers.
+pub(crate) async fn check_checkpoint(ports: &Ports) -> Result<u64, StartError> {
+    let Some(note) = ports.store.checkpoint().await.map_err(Problem::from)? else { return Ok(0) };
+    let key = VerifierKey::parse(&ports.signer.verifier_key()).map_err(StartError::Key)?;
+    let signed = Checkpoint::open(note.as_bytes(), &[key]).map_err(StartError::Checkpoint)?.checkpoint;
+    extends(ports, &signed).await?.map_err(StartError::Ledger)?;
     Ok(signed.size)
 }

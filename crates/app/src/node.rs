@@ -20,6 +20,7 @@ use crate::{
     floods::Floods,
     identity::SignIns,
     judge::statement_of,
+    meters::Meters,
     ports::{CheckpointSigner, Clock, Entropy, Executor, Recorder, Store},
     problem::{Problem, ProblemKind},
     publish::News,
@@ -86,6 +87,11 @@ pub(crate) struct Node {
     pub world: ArcSwap<World>,
     /// Held by whoever changes anything.
     pub writer: Arc<tokio::sync::Mutex<()>>,
+    pub meters: Meters,
+    /// True once the gateway is about to stop.
+    pub draining: watch::Sender<bool>,
+    /// Why the bundle that is watched does not apply, if it does not.
+    pub bundle_problem: Mutex<Option<String>>,
     pub news: broadcast::Sender<Arc<News>>,
     pub doors: Mutex<HashMap<SessionId, Arc<Door>>>,
     pub holds: Mutex<HashMap<AccessRequestId, oneshot::Sender<HoldOutcome>>>,
@@ -113,6 +119,12 @@ impl App {
 
     pub(crate) fn world(&self) -> Arc<World> {
         self.node.world.load_full()
+    }
+
+    /// What is counted and timed.
+    #[must_use]
+    pub fn meters(&self) -> &Meters {
+        &self.node.meters
     }
 
     /// Who performs exact actions. Set once, before anything is asked.
@@ -150,7 +162,10 @@ impl App {
         let now = work.now;
         let (mut world, appends, events) = work.into_appends();
         let before = self.world();
-        let first = self.node.ports.store.append(appends, now).await?;
+        let began = std::time::Instant::now();
+        let appended = self.node.ports.store.append(appends, now).await;
+        self.node.meters.append.took(began.elapsed());
+        let first = self.node.meters.stored(appended)?;
         world.generation += 1;
         let complete = Arc::new(world.clone());
         world.drop_closed();

@@ -379,6 +379,11 @@ pub trait CheckpointSigner: Send + Sync {
     fn verifier_key(&self) -> String;
     /// A signed note over the checkpoint of this head.
     fn sign(&self, head: TreeHead) -> String;
+    /// The newest note it signed, remembered outside of the store; `None` if it does not remember. A store that does not extend it was
+    /// put back from a copy.
+    fn newest(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Performs exact actions on resources, on the gateway's own connection.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use safeconduct_lifecycle::{Access, AccessEvent, AccessState, Actor, DirectoryEvent, Event, NodeEvent, StreamId};
-use safeconduct_model::{PrincipalName, ResourceName, Timestamp};
+use safeconduct_model::{Origin, PrincipalName, ResourceName, Timestamp};
 
 use crate::{authorize::Refusal, door_session::HoldOutcome, node::App, ports::ValueChange, world::World};
 
@@ -68,7 +68,9 @@ impl App {
                 StreamId::Session(id) => (None, after.sessions.get(id).map(|s| s.principal.clone())),
                 _ => (None, None),
             };
+            self.node.meters.event(event, access.as_deref(), now);
             let index = first.saturating_add(u64::try_from(place).unwrap_or(u64::MAX));
+            log(index, stream, event.kind(), access.as_deref(), after);
             // Nobody listening is no error.
             let _ = self.node.news.send(Arc::new(News { index, stream: stream.clone(), kind: event.kind(), at: now, access, principal }));
         }
@@ -88,6 +90,29 @@ impl App {
             let _ = waiting.send(outcome);
         }
     }
+}
+
+/// One line per event: what became true, of which access request, grant, session and resource. Ids and names only, no text of anybody's.
+fn log(index: u64, stream: &StreamId, kind: &'static str, access: Option<&Access>, world: &World) {
+    let session = match stream {
+        StreamId::Session(id) => Some(id),
+        _ => access.and_then(|access| match &access.envelope.origin {
+            Origin::Held { session, .. } => Some(session),
+            _ => None,
+        }),
+    };
+    let opened = session.and_then(|id| world.sessions.get(id));
+    let resource = access.map(|access| &access.envelope.resource).or_else(|| opened.map(|session| &session.resource));
+    let principal = access.map(|access| &access.envelope.requester).or_else(|| opened.map(|session| &session.principal));
+    tracing::info!(
+        index,
+        access_request = access.map(|access| tracing::field::display(&access.envelope.access_request)),
+        grant = access.filter(|access| access.state.was_granted()).map(|access| tracing::field::display(access.grant())),
+        session = session.map(tracing::field::display),
+        resource = resource.map(tracing::field::display),
+        principal = principal.map(tracing::field::display),
+        "{kind}"
+    );
 }
 
 /// Why a held statement will not run.

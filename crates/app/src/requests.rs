@@ -204,6 +204,7 @@ impl App {
     }
 
     pub(crate) async fn submit(&self, mut submission: Submission) -> Result<Submitted, Problem> {
+        let began = std::time::Instant::now();
         let (guard, mut work) = self.begin().await;
         let now = work.now;
         let world = work.world.clone();
@@ -266,6 +267,9 @@ impl App {
         if let Err(problem) = self.commit(guard, work).await {
             self.node.holds.lock().remove(&id);
             return Err(problem);
+        }
+        if access.decision.outcome == Outcome::Allow && matches!(access.state, AccessState::Active { .. } | AccessState::Ready { .. }) {
+            self.node.meters.grant.took(began.elapsed());
         }
         Ok(Submitted { access, eligible: names(&eligible), merged: false })
     }

@@ -104,7 +104,7 @@ impl App {
         }
         let doors: Vec<_> = self.node.doors.lock().values().filter(|door| door.claimed.lock().contains(&id.grant())).cloned().collect();
         for door in doors {
-            door.end(reason.to_owned());
+            door.end(reason.to_owned(), self.now());
         }
     }
 
@@ -113,7 +113,7 @@ impl App {
         self.insist("an outcome", |work| {
             // Settled already by a restart in between: the first word stands.
             if let Err(refused) = work.run(id, Command::Settle { outcome: outcome.clone() }) {
-                tracing::warn!(%id, %refused, "outcome not recorded");
+                tracing::warn!(access_request = %id, %refused, "outcome not recorded");
             }
         })
         .await;

@@ -1,6 +1,6 @@
 //! Starting: the world from what is open in the store, recovery of what a crash left behind, and the operator's first people.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use safeconduct_lifecycle::{AccessState, Actor, Command, Event, ExactOutcome, NodeEvent, PolicyEvent, SessionEvent, StreamId, Withdrawal};
 use safeconduct_model::{Change, GroupName, MintingKey, Origin, PrincipalName, SecretRef};
@@ -13,16 +13,21 @@ use crate::{
     effective_clock::{EffectiveClock, TOLERATED_SECONDS},
     facts::FactsService,
     floods::Floods,
-    identity::{SIGN_INS, SignIns},
-    ledger::check_checkpoint,
+    identity::{CODES, SIGN_INS, SignIns},
+    ledger::{behind_its_key, check_checkpoint},
+    meters::Meters,
     node::{App, Node, Ports, Settings},
-    ports::{AccessQuery, Recovered, SessionQuery, Stored, What},
+    ports::{AccessQuery, Recovered, SessionQuery, Stored, ValueChange, What},
     problem::{Problem, ProblemKind},
     world::{Work, World},
 };
 
 /// Kind of stored values: keys of this node that are no secret from its store.
 const NODE: &str = "node";
+/// How often it is looked whether a session is left.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long a stop waits for sessions that were cut.
+const CUT_WITHIN: Duration = Duration::from_secs(2);
 /// News a slow listener may fall behind by.
 const NEWS_KEPT: usize = 4096;
 
@@ -33,6 +38,8 @@ pub enum StartError {
     Store(#[from] Problem),
     #[error("the parser threads can't be started")]
     Parser(#[source] std::io::Error),
+    #[error("the figures can't be kept")]
+    Meters(#[source] prometheus::Error),
     #[error("the ledger's own key can't be read")]
     Key(#[source] safeconduct_ledger::KeyError),
     /// The checkpoint was changed, or belongs to another log.
@@ -60,8 +67,30 @@ impl App {
     /// # Errors
     /// [`StartError`] if the store can't be read or what must be recorded at start can't be.
     pub async fn start(ports: Ports, settings: Settings, key: MintingKey) -> Result<Self, StartError> {
+        Self::start_on(ports, settings, key, None).await
+    }
+
+    /// The same on a store that was put back from a backup, for this reason. Every grant in it ends, what waits is void and everybody is
+    /// signed out: what ended since the backup would be live again. A store that is behind what its key has signed is treated like this
+    /// without being told. Doing it again is harmless.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn start_restored(ports: Ports, settings: Settings, key: MintingKey, why: String) -> Result<Self, StartError> {
+        Self::start_on(ports, settings, key, Some(why)).await
+    }
+
+    async fn start_on(ports: Ports, settings: Settings, key: MintingKey, restored: Option<String>) -> Result<Self, StartError> {
         let store = Arc::clone(&ports.store);
         let covered = check_checkpoint(&ports).await?;
+        let restored = match restored {
+            Some(why) => Some(why),
+            None => behind_its_key(&ports).await?,
+        };
+        if restored.is_some() {
+            // Before the world is read: nobody is signed in, and no code is good, that the backup does not know to be used up.
+            forget(&ports, &[SIGN_INS, DOOR_SECRETS, CODES]).await?;
+        }
         let high_water = store.high_water().await.map_err(Problem::from)?;
         let behind = high_water.map_or(0, |mark| (mark.micros() - ports.clock.now().micros()) / 1_000_000);
         let world = read_world(&ports).await?;
@@ -85,6 +114,9 @@ impl App {
                 facts: FactsService::start().map_err(StartError::Parser)?,
                 world: arc_swap::ArcSwap::from_pointee(world),
                 writer: Arc::default(),
+                meters: Meters::new().map_err(StartError::Meters)?,
+                draining: watch::Sender::new(false),
+                bundle_problem: parking_lot::Mutex::default(),
                 news: broadcast::Sender::new(NEWS_KEPT),
                 doors: parking_lot::Mutex::default(),
                 holds: parking_lot::Mutex::default(),
@@ -101,7 +133,7 @@ impl App {
             }),
         };
         app.load_active_bundle().await?;
-        app.recover(behind).await?;
+        app.recover(behind, restored).await?;
         app.tick().await?;
         Ok(app)
     }
@@ -122,7 +154,7 @@ impl App {
     }
 
     /// Ends what was in the middle when the node stopped, and says so in the ledger.
-    async fn recover(&self, behind: i64) -> Result<(), Problem> {
+    async fn recover(&self, behind: i64, restored: Option<String>) -> Result<(), Problem> {
         let recovered = self.node.ports.recorder.recover().await?;
         let stopped_in_order = self.stopped_in_order().await?;
         let (guard, mut work) = self.begin().await;
@@ -137,6 +169,10 @@ impl App {
             StreamId::Node,
             NodeEvent::Started { version: env!("CARGO_PKG_VERSION").to_owned(), gateway: self.node.settings.gateway.clone(), at },
         );
+        if let Some(why) = &restored {
+            tracing::warn!(why, "the store was put back from a copy: every grant in it ends");
+            work.push(StreamId::Node, NodeEvent::Restored { why: why.clone(), at });
+        }
         for journal in &recovered {
             self.enter_recovered(&mut work, journal).await?;
         }
@@ -148,19 +184,22 @@ impl App {
         let open: Vec<_> = work.world.access.values().cloned().collect();
         for access in open {
             let id = &access.envelope.access_request;
+            if restored.is_some() && end_restored(&mut work, &access) {
+                continue;
+            }
             let by = Actor::Gateway { cause: "restart".to_owned() };
             let held = matches!(access.envelope.origin, Origin::Held { .. });
             match &access.state {
                 AccessState::Pending if held => {
                     // What time ended while the gateway was down is ended by the tick that follows.
                     if let Err(refused) = work.run(id, Command::Withdraw { by, why: Withdrawal::Restarted }) {
-                        tracing::info!(%id, %refused, "not withdrawn");
+                        tracing::info!(access_request = %id, %refused, "not withdrawn");
                     }
                 }
                 AccessState::Ready { .. } if held => {
                     let reason = "the session it was held in is gone".to_owned();
                     if let Err(refused) = work.run(id, Command::Revoke { by, reason }) {
-                        tracing::warn!(%id, %refused, "not revoked");
+                        tracing::warn!(access_request = %id, %refused, "not revoked");
                     }
                 }
                 AccessState::Claimed { .. } => {
@@ -237,21 +276,60 @@ impl App {
         })
     }
 
+    /// Takes no session any more; those that do nothing end at once, others when their transaction does.
+    /// [`App::is_empty`] resolves when none is left.
+    pub async fn drain(&self) {
+        self.node.draining.send_replace(true);
+        // A session that is opening has been told no, or is in the map when the writer is free.
+        drop(self.begin().await);
+        let doors: Vec<_> = self.node.doors.lock().values().cloned().collect();
+        for door in doors {
+            door.drain();
+        }
+    }
+
+    /// True once the gateway is about to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.node.draining.borrow()
+    }
+
+    /// Tells doors when they take no more connections.
+    #[must_use]
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.node.draining.subscribe()
+    }
+
+    /// Resolves when there is no session and no exact action runs.
+    pub async fn is_empty(&self) {
+        while !self.node.doors.lock().is_empty() || !self.node.runs.lock().is_empty() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// How many sessions are open and exact actions run.
+    #[must_use]
+    pub fn open_work(&self) -> usize {
+        self.node.doors.lock().len() + self.node.runs.lock().len()
+    }
+
+    /// Says how the bundle that is watched stands: `Err` has its mistakes, and the one before applies.
+    pub fn watched_bundle(&self, stands: Result<(), String>) {
+        self.node.meters.bundle_applies(stands.is_ok());
+        *self.node.bundle_problem.lock() = stands.err();
+    }
+
     /// Cuts every session, and records that the node stopped in order.
     pub async fn shutdown(&self) {
         let doors: Vec<_> = self.node.doors.lock().values().cloned().collect();
         for door in doors {
-            door.end("the gateway is stopping".to_owned());
+            door.end("the gateway is stopping".to_owned(), self.now());
         }
         for stop in self.node.runs.lock().values() {
             stop.send_replace(true);
         }
-        for _ in 0..100 {
-            if self.node.doors.lock().is_empty() && self.node.runs.lock().is_empty() {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        // Nobody waits longer for a client that does not go.
+        let _ = tokio::time::timeout(CUT_WITHIN, self.is_empty()).await;
         if let Err(problem) = self.tell_left_out(true).await {
             tracing::error!(%problem, "what was left out could not be recorded");
         }
@@ -328,6 +406,33 @@ impl App {
         }
         Ok(handed_out)
     }
+}
+
+/// Ends what a backup brought back. False for what was running: its outcome is settled as after any stop.
+fn end_restored(work: &mut Work, access: &safeconduct_lifecycle::Access) -> bool {
+    let by = Actor::Gateway { cause: "restore".to_owned() };
+    let command = match &access.state {
+        AccessState::Pending => Command::Withdraw { by, why: Withdrawal::Restored },
+        AccessState::Scheduled { .. } | AccessState::Ready { .. } | AccessState::Active { .. } => {
+            Command::Revoke { by, reason: "the store was put back from a backup".to_owned() }
+        }
+        _ => return false,
+    };
+    if let Err(refused) = work.run(&access.envelope.access_request, command) {
+        // Its time was over anyway: the tick that follows says so.
+        tracing::info!(access_request = %access.envelope.access_request, %refused, "not ended");
+    }
+    true
+}
+
+/// Removes all stored values of these kinds.
+async fn forget(ports: &Ports, kinds: &[&str]) -> Result<(), Problem> {
+    for kind in kinds {
+        let values = ports.store.values(kind).await?;
+        let gone = values.into_iter().map(|(key, _)| ValueChange { kind: (*kind).to_owned(), key, value: None }).collect();
+        ports.store.put_values(gone).await?;
+    }
+    Ok(())
 }
 
 async fn read_world(ports: &Ports) -> Result<World, Problem> {

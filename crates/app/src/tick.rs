@@ -45,7 +45,7 @@ impl App {
                     Command::Tick
                 };
                 if let Err(refused) = work.run(&id, command) {
-                    tracing::warn!(%id, %refused, "not ended by the tick");
+                    tracing::warn!(access_request = %id, %refused, "not ended by the tick");
                 }
             }
             if work.is_empty() {
@@ -86,7 +86,7 @@ impl App {
         let more = done.len() == AT_ONCE;
         for id in done {
             if let Err(refused) = work.run(&id, Command::End) {
-                tracing::warn!(%id, %refused, "not ended");
+                tracing::warn!(access_request = %id, %refused, "not ended");
             }
         }
         if let Err(problem) = self.commit(guard, work).await {

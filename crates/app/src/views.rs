@@ -19,6 +19,7 @@ use crate::{
     admin::{parse_bundle, standing_privilege},
     identity::Caller,
     judge::names,
+    meters::Standing,
     node::App,
     ports::{AccessQuery, Record, SessionQuery, Stored, TreeHead},
     problem::{Problem, ProblemKind},
@@ -88,6 +89,10 @@ pub struct Status {
     /// Who could do something alone, and why. Empty is the promise kept.
     pub standing_privilege: Vec<String>,
     pub frozen: Option<String>,
+    /// Why the bundle that is watched does not apply; the one before does.
+    pub bundle_problem: Option<String>,
+    /// True while sessions end because the gateway is about to stop.
+    pub draining: bool,
     pub policy: Digest,
     pub live_grants: usize,
     pub live_sessions: usize,
@@ -319,7 +324,7 @@ impl App {
         }
         let door = self.node.doors.lock().get(id).cloned();
         let door = door.ok_or_else(|| Problem::new("SESSION-001", ProblemKind::Conflict, "this session is over"))?;
-        door.end(format!("session {id} was ended by {}: {reason}", caller.name));
+        door.end(format!("session {id} was ended by {}: {reason}", caller.name), self.now());
         Ok(())
     }
 
@@ -343,10 +348,13 @@ impl App {
         let (world, now) = (self.world(), self.now());
         // Before anything is waited for: whoever holds this lock meanwhile would block every commit.
         let live_sessions = self.node.doors.lock().len();
+        let bundle_problem = self.node.bundle_problem.lock().clone();
         Status {
             gateway: self.node.settings.gateway.clone(),
             standing_privilege: standing_privilege(&world, self.node.settings.bundle_watched),
             frozen: world.frozen.clone(),
+            bundle_problem,
+            draining: self.is_draining(),
             policy: world.bundle.hash,
             live_grants: world.access.values().filter(|a| a.is_live(now)).count(),
             live_sessions,
@@ -356,11 +364,37 @@ impl App {
         }
     }
 
+    /// All figures in Prometheus' text format.
+    pub async fn figures(&self) -> String {
+        let (world, now) = (self.world(), self.now());
+        let (sessions, holds, runs) = (self.node.doors.lock().len(), self.node.holds.lock().len(), self.node.runs.lock().len());
+        let mut grants: BTreeMap<String, usize> = world.bundle.resources.keys().map(|name| (name.to_string(), 0)).collect();
+        for access in world.access.values().filter(|a| world.frozen.is_none() && a.is_live(now)) {
+            *grants.entry(access.envelope.resource.to_string()).or_default() += 1;
+        }
+        let entries = self.node.ports.store.tree_head().await.ok().map(|head| head.size);
+        self.node.meters.text(&Standing {
+            sessions,
+            holds,
+            runs,
+            pending: world.access.values().filter(|a| matches!(a.state, AccessState::Pending)).count(),
+            grants: grants.into_iter().collect(),
+            frozen: world.frozen.is_some(),
+            ready: self.ready().await.is_ok(),
+            entries,
+            covered: self.node.checkpoint_size.load(std::sync::atomic::Ordering::Acquire),
+            boot: self.node.ports.clock.boot(),
+        })
+    }
+
     /// Whether the gateway can do its work.
     ///
     /// # Errors
-    /// `STORE-001` if the store does not answer, `CLOCK-001` while frozen.
+    /// `STORE-001` if the store does not answer, `CLOCK-001` while frozen, `NODE-001` once it is about to stop.
     pub async fn ready(&self) -> Result<(), Problem> {
+        if self.is_draining() {
+            return Err(Problem::new("NODE-001", ProblemKind::Unavailable, "the gateway is about to stop").next("wait until it runs again"));
+        }
         if let Some(why) = &self.world().frozen {
             return Err(Problem::frozen(why));
         }

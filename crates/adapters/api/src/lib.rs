@@ -15,8 +15,8 @@ mod state;
 
 pub use extract::Source;
 pub use problem::Failure;
-pub use routes::{openapi, router};
-pub use server::{serve, url};
+pub use routes::{figures_router, openapi, router};
+pub use server::{serve, serve_plain, url};
 pub use state::ApiConfig;
 
 /// Largest body of an ordinary call.

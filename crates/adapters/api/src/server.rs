@@ -9,6 +9,7 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     time::{sleep, timeout},
@@ -40,6 +41,31 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(tls);
+    let over = move |stream| {
+        let acceptor = acceptor.clone();
+        async move { handshake(&acceptor, stream).await }
+    };
+    serve_over(listener, over, router, shutdown).await
+}
+
+/// The same without TLS: for what carries no credentials and stays on the machine.
+///
+/// # Errors
+/// Only if the listener itself is broken.
+pub async fn serve_plain(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
+    serve_over(listener, |stream| std::future::ready(Some(stream)), router, shutdown).await
+}
+
+async fn serve_over<S, F>(
+    listener: TcpListener,
+    over: impl Fn(TcpStream) -> F,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = Option<S>> + Send + 'static,
+{
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let server = builder();
@@ -59,10 +85,10 @@ pub async fn serve(
         };
         // Full: this one is closed at once rather than kept waiting.
         let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
-        let (acceptor, router, server, watcher) = (acceptor.clone(), router.clone(), server.clone(), graceful.watcher());
+        let (opening, router, server, watcher) = (over(stream), router.clone(), server.clone(), graceful.watcher());
         let closing = closing.clone();
         tokio::spawn(async move {
-            if let Some(stream) = handshake(&acceptor, stream).await {
+            if let Some(stream) = opening.await {
                 let service = service_fn(move |request: hyper::Request<Incoming>| {
                     let mut request: Request = request.map(Body::new);
                     request.extensions_mut().insert(Source(peer.ip()));

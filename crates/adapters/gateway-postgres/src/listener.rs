@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use safeconduct_app::App;
+use safeconduct_app::{App, Turned};
 use safeconduct_protocol::postgres::messages::Report;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -62,12 +62,15 @@ impl Gateway {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown` becomes true or its sender is gone; then every session is told so and ends.
+    /// Serves until `shutdown` becomes true or its sender is gone; then every session is told so and ends. Takes no connection any more
+    /// once the application drains.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
         let for_each = shutdown.clone();
+        let mut draining = self.shared.app.draining();
         loop {
             tokio::select! {
+                () = raised(&mut draining) => break,
                 accepted = self.listener.accept() => match accepted {
                     Ok((tcp, peer)) => self.take(&mut tasks, tcp, peer, for_each.clone()),
                     Err(error) => {
@@ -88,6 +91,7 @@ impl Gateway {
     fn take(&self, tasks: &mut JoinSet<()>, tcp: TcpStream, peer: SocketAddr, shutdown: watch::Receiver<bool>) {
         let Some(counted) = Counted::one_more(&self.shared) else {
             tracing::warn!(%peer, "too many connections");
+            self.shared.app.meters().turned_away(Turned::Full);
             return;
         };
         let place = self.shared.waiting.enter(peer.ip());
@@ -118,7 +122,8 @@ impl Drop for Counted {
 }
 
 async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, place: Place, mut shutdown: watch::Receiver<bool>) {
-    let deadline = Instant::now() + shared.config.limits.handshake;
+    let began = Instant::now();
+    let deadline = began + shared.config.limits.handshake;
     let greeted = tokio::select! {
         greeted = timeout_at(deadline, greet(tcp, Arc::clone(&shared.config.tls))) => greeted,
         () = raised(&mut shutdown) => return,
@@ -147,10 +152,14 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, place: Pl
         () = raised(&mut shutdown) => return,
     };
     match proved {
-        Ok(Ok(proved)) if place.admit() => opening::open(shared, stream, wishes, lookup, proved, peer, shutdown).await,
+        Ok(Ok(proved)) if place.admit() => {
+            shared.app.meters().sign_in.took(began.elapsed());
+            opening::open(shared, stream, wishes, lookup, proved, peer, shutdown).await;
+        }
         Ok(Ok(_)) => {}
         Ok(Err(error)) => {
             tracing::info!(%peer, %error, "sign-in refused");
+            shared.app.meters().turned_away(Turned::SignIn);
             say_farewell(&mut stream, &sign_in::refusal()).await;
         }
         Err(_) => say_farewell(&mut stream, &Report::new("08P01", "sign-in took too long")).await,

@@ -5,14 +5,14 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::BytesMut;
-use safeconduct_app::{DoorLookup, DoorRefused, DoorSession};
+use safeconduct_app::{DoorLookup, DoorRefused, DoorSession, Turned};
 use safeconduct_model::Operation;
 use safeconduct_protocol::postgres::{
     gate::own_name,
     messages::{self, Report, TransactionStatus},
     startup::OpenSession,
 };
-use tokio::{io::AsyncWriteExt, sync::watch};
+use tokio::{io::AsyncWriteExt, sync::watch, time::Instant};
 
 use crate::{
     greeting::say_farewell,
@@ -47,15 +47,23 @@ pub(crate) async fn open(
     peer: SocketAddr,
     shutdown: watch::Receiver<bool>,
 ) {
+    let (meters, began) = (shared.app.meters(), Instant::now());
     let session = match shared.app.door_open(lookup, proved.index, peer).await {
         Ok(session) => session,
-        Err(DoorRefused::NoGrant) => return say_farewell(&mut stream, &sign_in::refusal()).await,
+        Err(DoorRefused::NoGrant) => {
+            meters.turned_away(Turned::NoGrant);
+            return say_farewell(&mut stream, &sign_in::refusal()).await;
+        }
         Err(DoorRefused::Unavailable) => {
+            meters.turned_away(Turned::Unrecorded);
             return say_farewell(&mut stream, &Report::new("57P03", "the gateway can't record sessions and takes none")).await;
         }
     };
     match begin(shared, &mut stream, &wishes, &session, &proved.server_final).await {
-        Ok(begun) => session::run(shared, session, *stream, proved.rest, &wishes, begun, shutdown).await,
+        Ok(begun) => {
+            meters.open.took(began.elapsed());
+            session::run(shared, session, *stream, proved.rest, &wishes, begun, shutdown).await;
+        }
         Err((report, why)) => {
             say_farewell(&mut stream, &report).await;
             session.close(&why).await;
@@ -94,6 +102,7 @@ async fn begin(
         end = session::ended(&mut standing) => return Err((Report::new(end.sqlstate, end.reason.clone()), end.reason)),
     };
     let upstream = connected.map_err(|error| {
+        shared.app.meters().upstream_failed(session.resource().name.as_str());
         tracing::warn!(session = %session.id(), error = &error as &dyn std::error::Error, "no connection upstream");
         (Report::new(error.sqlstate(), error.to_string()), error.to_string())
     })?;

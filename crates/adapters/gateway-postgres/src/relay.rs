@@ -72,6 +72,11 @@ impl Relay {
         self.closed.is_some()
     }
 
+    /// True if nothing is under way: no statement, no transaction, nothing held.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.gate.activity() == Activity::Idle && !self.gate.in_transaction()
+    }
+
     /// Says something that precedes every answer of the gate.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.client_out.push(bytes);

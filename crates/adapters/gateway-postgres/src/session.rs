@@ -14,8 +14,10 @@ use safeconduct_protocol::postgres::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::{mpsc, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
+
+use tracing::Instrument as _;
 
 use crate::{
     cancel::{Cancel, CancelKey},
@@ -31,6 +33,9 @@ use crate::{
 
 /// Bytes asked for with one read.
 const READ_BYTES: usize = 32 * 1024;
+
+/// One read in so many is timed, the first of each session among them.
+const TIMED: u64 = 4;
 
 /// What a session begins with.
 pub(crate) struct Ends {
@@ -110,7 +115,12 @@ pub(crate) async fn run(
     let mut departure = Departure::of(client.get_ref().0);
     let (mut client_read, mut client_write) = tokio::io::split(client);
     let (mut server_read, mut server_write) = tokio::io::split(stream);
+    let (mut draining, mut reads) = (false, 0_u64);
     while !relay.is_closed() {
+        if draining && relay.is_at_rest() {
+            relay.cut(&Report::new("57P01", "the gateway is shutting down")).await;
+            break;
+        }
         let event = next(
             &mut relay,
             (&mut client_read, &mut client_write),
@@ -121,6 +131,7 @@ pub(crate) async fn run(
         match event {
             Event::Standing => {
                 let end = standing.has_changed().map_or_else(|_| Some(gone()), |_| standing.borrow_and_update().end.clone());
+                draining = standing.borrow().draining;
                 relay.stand(end).await;
             }
             Event::Shutdown => relay.cut(&Report::new("57P01", "the gateway is shutting down")).await,
@@ -128,7 +139,15 @@ pub(crate) async fn run(
             Event::Waited(waited) => relay.waited(waited).await,
             Event::Client(Ok(0) | Err(_)) | Event::ClientTook(Err(_)) => relay.client_left().await,
             Event::Server(Ok(0) | Err(_)) => relay.cut(&Report::new("08006", "the server closed the connection")).await,
-            Event::Client(Ok(_)) | Event::Server(Ok(_)) => relay.advance().await,
+            Event::Client(Ok(_)) => {
+                let began = reads.is_multiple_of(TIMED).then(Instant::now);
+                reads += 1;
+                relay.advance().await;
+                if let Some(began) = began {
+                    shared.app.meters().statement.took(began.elapsed());
+                }
+            }
+            Event::Server(Ok(_)) => relay.advance().await,
             Event::ClientTook(Ok(())) => {}
             Event::ServerTook(taken) => {
                 if taken.is_err() {
@@ -241,7 +260,17 @@ async fn end(
     server: (ReadHalf<UpstreamStream>, WriteHalf<UpstreamStream>),
 ) {
     let farewell = shared.config.limits.farewell;
-    let cancelling = relay.cancel_at_end().map(tokio::spawn);
+    let (over, began, app) = (session.since_end(), Instant::now(), shared.app.clone());
+    let span = tracing::info_span!("ending", session = %session.id(), resource = %session.resource().name);
+    let cancelling = relay.cancel_at_end().map(|ending| {
+        let ending = async move {
+            ending.await;
+            if let Some(before) = over {
+                app.meters().cut_backend.took(before + began.elapsed());
+            }
+        };
+        tokio::spawn(ending.instrument(span))
+    });
     if cancelling.is_some() {
         // Nothing more goes to the server, not even what was decided already.
         drop(server);
@@ -251,6 +280,9 @@ async fn end(
         let tell_server = timeout(farewell, relay.server_out.send_all(&mut server_write));
         let (_, ()) = tokio::join!(tell_server, say(&mut relay.client_out, client, farewell));
         drop((server_read, server_write));
+    }
+    if let Some(since) = session.since_end() {
+        shared.app.meters().cut_client.took(since);
     }
     let why = relay.finish().await;
     match Arc::try_unwrap(session) {

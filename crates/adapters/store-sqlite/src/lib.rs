@@ -3,6 +3,7 @@
 //! One thread writes and shares flushes between callers; two read. `Ok` means that power may fail. When the disk is full or the
 //! file is out of reach, work fails and nothing is half done; once it is back, the next work goes through.
 
+mod copy;
 mod error;
 mod queries;
 mod reader;
@@ -29,6 +30,8 @@ use crate::{
     sequence::Sequence,
     writer::{Job, Writer},
 };
+
+pub use crate::copy::{Copied, copy};
 
 /// A store in one file. Dropping it finishes what was begun and closes the file.
 pub struct SqliteStore {

@@ -106,6 +106,6 @@ fn private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn unavailable(cause: io::Error) -> StoreError {
+pub(crate) fn unavailable(cause: io::Error) -> StoreError {
     StoreError::Unavailable(Box::new(cause))
 }

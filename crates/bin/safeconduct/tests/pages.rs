@@ -50,6 +50,8 @@ const VERBS: &[&[&str]] = &[
     &["token"],
     &["clock"],
     &["status"],
+    &["backup"],
+    &["restore"],
     &["completions"],
     &["version"],
 ];

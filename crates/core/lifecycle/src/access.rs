@@ -101,7 +101,7 @@ pub enum Actor {
     Principal {
         name: PrincipalName,
     },
-    /// The gateway itself: `policy`, `clock`, `directory`, `session`, `restart`, `bootstrap`.
+    /// The gateway itself: `policy`, `clock`, `directory`, `session`, `restart`, `restore`, `bootstrap`.
     Gateway {
         cause: String,
     },
@@ -125,6 +125,8 @@ pub enum Withdrawal {
     ResourceRemoved,
     /// The gateway restarted while a statement was held.
     Restarted,
+    /// The store was put back from a backup.
+    Restored,
 }
 
 /// How an exact action ended. Never a guess.

@@ -199,6 +199,11 @@ pub enum NodeEvent {
         by: Actor,
         at: Timestamp,
     },
+    /// The store is older than what this gateway has signed or was put back from a backup: every grant that was live in it ended.
+    Restored {
+        why: String,
+        at: Timestamp,
+    },
     /// So many of one sort happened since then, beyond what is recorded one by one.
     RecordsLeftOut {
         what: LeftOut,
@@ -237,6 +242,7 @@ impl NodeEvent {
             Self::CrashFound { .. } => "crash_found",
             Self::ClockBehind { .. } => "clock_behind",
             Self::ClockConfirmed { .. } => "clock_confirmed",
+            Self::Restored { .. } => "store_restored",
             Self::RecordsLeftOut { .. } => "records_left_out",
             Self::RecordingWithoutSession { .. } => "recording_without_session",
         }

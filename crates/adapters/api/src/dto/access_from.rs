@@ -84,6 +84,7 @@ const fn withdrawal_text(why: lifecycle::Withdrawal) -> &'static str {
         lifecycle::Withdrawal::RequesterDisabled => "the requester was disabled",
         lifecycle::Withdrawal::ResourceRemoved => "the resource was removed",
         lifecycle::Withdrawal::Restarted => "the gateway restarted while the statement was held",
+        lifecycle::Withdrawal::Restored => "the store was put back from a backup",
     }
 }
 

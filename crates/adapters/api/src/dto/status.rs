@@ -14,6 +14,12 @@ pub struct Status {
     /// Why no grant is live, if none may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<String>,
+    /// Why the bundle that is watched does not apply, if it does not; the one before does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle_problem: Option<String>,
+    /// True while sessions end because the gateway is about to stop.
+    #[serde(default)]
+    pub draining: bool,
     /// Hash of the active policy.
     pub policy: String,
     pub live_grants: u64,
@@ -49,6 +55,8 @@ impl From<AppStatus> for Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             standing_privilege: status.standing_privilege,
             frozen: status.frozen,
+            bundle_problem: status.bundle_problem,
+            draining: status.draining,
             policy: status.policy.to_string(),
             live_grants: status.live_grants as u64,
             live_sessions: status.live_sessions as u64,

@@ -3,6 +3,7 @@
 mod access;
 mod administration;
 mod events;
+mod figures;
 mod grants;
 mod health;
 mod identity;
@@ -10,6 +11,8 @@ mod ledger;
 mod policy;
 mod resources;
 mod sessions;
+
+pub use self::figures::figures_router;
 
 use axum::{
     Router,

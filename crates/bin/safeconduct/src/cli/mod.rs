@@ -126,6 +126,10 @@ pub enum Verb {
 
     /// Show how the gateway stands
     Status,
+    /// Copy store and recordings of this machine's gateway, which may run meanwhile
+    Backup(crate::serve::backup::BackUp),
+    /// Put a backup back where this machine's gateway will find it; every grant in it ends at the next start
+    Restore(crate::serve::backup::Restore),
     /// Print completions for a shell
     Completions(Completions),
     /// Print the version

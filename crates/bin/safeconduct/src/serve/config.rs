@@ -8,6 +8,8 @@ use std::{
 
 use safeconduct_model::Ttl;
 
+use crate::failure::{Exit, Failure};
+
 /// Parsed settings. Whatever is here is valid by itself; whether files exist is found out when they are opened.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -32,6 +34,30 @@ pub struct Config {
     pub sign_in: Ttl,
     pub token_days: u16,
     pub bundle: Option<PathBuf>,
+    /// Where the figures are read, without TLS and without a sign-in; nowhere if it is not set.
+    pub metrics_listen: Option<SocketAddr>,
+    pub log_format: LogFormat,
+    /// How long sessions may finish what they are doing when the gateway is told to stop.
+    pub drain: Ttl,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    /// One object per line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(()),
+        }
+    }
 }
 
 /// Files of a certificate that was not made here.
@@ -43,7 +69,7 @@ pub struct TlsFiles {
 }
 
 /// Every key with its variable, and the form it has.
-const KEYS: [(&str, &str, &str); 16] = [
+const KEYS: &[(&str, &str, &str)] = &[
     ("gateway", "SAFECONDUCT_GATEWAY", "a name such as `safeconduct.example.com`"),
     ("data", "SAFECONDUCT_DATA", "a directory"),
     ("keys", "SAFECONDUCT_KEYS", "a directory apart from `data`"),
@@ -56,6 +82,10 @@ const KEYS: [(&str, &str, &str); 16] = [
     ("tls.certificate", "SAFECONDUCT_TLS_CERTIFICATE", "a PEM file"),
     ("tls.key", "SAFECONDUCT_TLS_KEY", "a PEM file"),
     ("tls.authority", "SAFECONDUCT_TLS_AUTHORITY", "a PEM file"),
+    ("metrics.listen", "SAFECONDUCT_METRICS_LISTEN", "an address such as `127.0.0.1:9464`"),
+    ("metrics.danger_beyond_loopback", "SAFECONDUCT_METRICS_DANGER_BEYOND_LOOPBACK", "`true` or `false`"),
+    ("log.format", "SAFECONDUCT_LOG_FORMAT", "`text` or `json`"),
+    ("drain.within", "SAFECONDUCT_DRAIN_WITHIN", "a duration such as `30s`"),
     ("limits.pending", "SAFECONDUCT_LIMITS_PENDING", "a duration such as `8h`"),
     ("limits.pending_per_principal", "SAFECONDUCT_LIMITS_PENDING_PER_PRINCIPAL", "a number from 1 to 1000"),
     ("limits.sign_in", "SAFECONDUCT_LIMITS_SIGN_IN", "a duration such as `12h`"),
@@ -70,6 +100,24 @@ struct Reader<'a> {
 }
 
 impl Config {
+    /// Reads the settings from this file, variables and defaults.
+    ///
+    /// # Errors
+    /// `SERVE-001` with every mistake.
+    pub fn read(file: Option<&Path>) -> Result<Self, Failure> {
+        let text = match file {
+            Some(path) => Some((
+                path.display().to_string(),
+                std::fs::read_to_string(path).map_err(|e| Failure::local(&format!("reading {}", path.display()), &e))?,
+            )),
+            None => None,
+        };
+        let source = text.as_ref().map(|(path, text)| (path.as_str(), text.as_str()));
+        Self::parse(source, |name| std::env::var(name).ok()).map_err(|problems| {
+            Failure::new("SERVE-001", Exit::Usage, format!("the settings have {} mistakes", problems.len())).why(problems.join("\n"))
+        })
+    }
+
     /// Parses the settings.
     ///
     /// # Errors
@@ -109,6 +157,13 @@ impl Config {
                 None
             }
         };
+        let metrics_listen: Option<SocketAddr> = reader.optional("metrics.listen");
+        if metrics_listen.is_some_and(|at| !at.ip().is_loopback()) && !reader.parsed("metrics.danger_beyond_loopback", false) {
+            reader.problems.push(
+                "metrics.listen: not on loopback; whoever reaches it reads the figures without a sign-in: say `danger_beyond_loopback = true` if that is meant"
+                    .to_owned(),
+            );
+        }
         let config = Self {
             gateway,
             data,
@@ -124,6 +179,9 @@ impl Config {
             sign_in: reader.parsed("limits.sign_in", hours(12)),
             token_days: u16::try_from(reader.number("limits.token_days", 90, 3650)).unwrap_or(90),
             bundle: reader.text("bundle").map(PathBuf::from),
+            metrics_listen,
+            log_format: reader.parsed("log.format", LogFormat::Text),
+            drain: reader.parsed("drain.within", Ttl::from_seconds(30).unwrap_or(Ttl::MINUTE)),
         };
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
     }
@@ -172,6 +230,7 @@ impl Reader<'_> {
         match value {
             toml::Value::String(text) => Some(text),
             toml::Value::Integer(number) => Some(number.to_string()),
+            toml::Value::Boolean(truth) => Some(truth.to_string()),
             toml::Value::Array(items) => Some(items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")),
             _ => {
                 self.expected(key);
@@ -186,6 +245,14 @@ impl Reader<'_> {
             self.expected(key);
             default
         })
+    }
+
+    fn optional<T: FromStr>(&mut self, key: &str) -> Option<T> {
+        let parsed = self.text(key)?.parse();
+        if parsed.is_err() {
+            self.expected(key);
+        }
+        parsed.ok()
     }
 
     fn number(&mut self, key: &str, default: usize, most: usize) -> usize {
@@ -221,6 +288,15 @@ mod tests {
         for word in ["gateway", "colour", "inside `data`", "api.listen", "api.port", "come together", "limits.pending", "token_days"] {
             assert!(problems.iter().any(|p| p.contains(word)), "{word}: {problems:#?}");
         }
+    }
+
+    #[test]
+    fn figures_are_read_on_loopback_unless_said_otherwise() {
+        let parse = |text: &str| Config::parse(Some(("f", text)), |_| None);
+        assert_eq!(parse("").unwrap().metrics_listen, None);
+        assert!(parse("[metrics]\nlisten = '127.0.0.1:9464'").unwrap().metrics_listen.is_some());
+        assert!(parse("[metrics]\nlisten = '0.0.0.0:9464'").unwrap_err()[0].contains("danger_beyond_loopback"));
+        assert!(parse("[metrics]\nlisten = '0.0.0.0:9464'\ndanger_beyond_loopback = true").unwrap().metrics_listen.is_some());
     }
 
     #[test]

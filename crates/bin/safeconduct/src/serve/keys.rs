@@ -33,9 +33,10 @@ pub struct Keys {
     pub signer: Arc<dyn CheckpointSigner>,
 }
 
-/// Signs checkpoints with a key in memory.
+/// Signs checkpoints with a key in memory. The newest one is remembered beside the key: a store that was put back does not extend it.
 struct Signer {
     key: SignerKey,
+    newest: PathBuf,
 }
 
 impl CheckpointSigner for Signer {
@@ -49,8 +50,24 @@ impl CheckpointSigner for Signer {
 
     fn sign(&self, head: TreeHead) -> String {
         let checkpoint = Checkpoint { origin: self.key.name().to_owned(), size: head.size, root: TreeHash::from_bytes(head.root) };
-        checkpoint.sign(&self.key).map_or_else(|error| unsigned(&error), |note| note.to_string())
+        let note = checkpoint.sign(&self.key).map_or_else(|error| unsigned(&error), |note| note.to_string());
+        if let Err(error) = remember(&self.newest, &note) {
+            tracing::warn!(%error, file = %self.newest.display(), "the newest checkpoint is not remembered beside its key");
+        }
+        note
     }
+
+    fn newest(&self) -> Option<String> {
+        std::fs::read_to_string(&self.newest).ok()
+    }
+}
+
+/// Never half a note, whenever the process dies.
+fn remember(path: &Path, note: &str) -> std::io::Result<()> {
+    let coming = path.with_extension("coming");
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&coming)?;
+    file.write_all(note.as_bytes())?;
+    std::fs::rename(&coming, path)
 }
 
 /// A checkpoint that verifies nowhere: the origin was checked when the key was made.
@@ -64,7 +81,7 @@ impl Keys {
     pub fn open(config: &Config, entropy: &dyn Entropy) -> Result<Self, Failure> {
         let folder = &config.keys;
         private_directory(folder).map_err(|e| Failure::local(&format!("making {}", folder.display()), &e))?;
-        let signer = Arc::new(Signer { key: checkpoint_key(config, entropy)? });
+        let signer = Arc::new(Signer { key: checkpoint_key(config, entropy)?, newest: folder.join("newest-checkpoint") });
         let (chain, key, ca_file) = match &config.tls_files {
             Some(files) => (read(&files.certificate)?, read(&files.key)?, files.authority.clone()),
             None => local_certificate(config)?,

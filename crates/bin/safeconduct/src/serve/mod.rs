@@ -1,17 +1,20 @@
 //! `serve`: a node with its door and its API. Everything is parsed and opened before anything is bound; nothing half starts.
 
+pub mod backup;
 pub mod bundle;
 pub mod config;
 mod keys;
 mod node;
+mod notify;
 
-use std::path::PathBuf;
+use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 
 use safeconduct_app::{OneTime, Person};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::config::LogFormat;
 pub use self::node::{Running, failed};
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
@@ -29,21 +32,11 @@ pub struct Args {
 
 /// Runs a node until it is told to stop.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    log_to_stderr();
-    let text = match &args.config {
-        Some(path) => Some((
-            path.display().to_string(),
-            std::fs::read_to_string(path).map_err(|e| Failure::local(&format!("reading {}", path.display()), &e))?,
-        )),
-        None => None,
-    };
-    let source = text.as_ref().map(|(path, text)| (path.as_str(), text.as_str()));
-    let mut config = config::Config::parse(source, |name| std::env::var(name).ok()).map_err(|problems| {
-        Failure::new("SERVE-001", Exit::Usage, format!("the settings have {} mistakes", problems.len())).why(problems.join("\n"))
-    })?;
+    let mut config = config::Config::read(args.config.as_deref())?;
     if args.bundle.is_some() {
         config.bundle = args.bundle;
     }
+    log_to_stderr(config.log_format);
     let running = Running::start(config).await?;
     if let Some(name) = &args.first_administrator {
         first_administrator(&running, name).await?;
@@ -51,14 +44,57 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     eprintln!("safeconduct is ready");
     eprintln!("  API              {}", running.config.public_url);
     eprintln!("  PostgreSQL door  {}:{}", running.config.postgres_host, running.door.port());
+    if let Some(at) = running.config.metrics_listen {
+        eprintln!("  figures          http://{at}/metrics");
+    }
     eprintln!("  authority        {}", running.keys.ca_file.display());
     for standing in running.app.status().await.standing_privilege {
         eprintln!("  standing privilege: {standing}");
     }
-    stop_signal().await;
+    notify::ready();
+    let alive = tokio::spawn(notify::keep_alive(running.app.clone()));
+    until_stop(&running).await;
+    notify::stopping();
+    drain(&running).await;
+    alive.abort();
     eprintln!("stopping");
     running.stop().await;
     Ok(())
+}
+
+/// Resolves when the node is told to stop. A hang-up looks at the watched bundle again.
+async fn until_stop(running: &Running) {
+    let mut hang_up = signal(SignalKind::hangup()).ok();
+    loop {
+        let hung_up = async {
+            match &mut hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = first_of([SignalKind::interrupt(), SignalKind::terminate()]) => return,
+            _ = hung_up => {
+                notify::reloading();
+                running.look_at_bundle();
+                notify::ready();
+            }
+        }
+    }
+}
+
+/// Lets sessions finish what they are doing, for as long as the settings say or until told to stop again.
+async fn drain(running: &Running) {
+    running.app.drain().await;
+    let (open, within) = (running.app.open_work(), running.config.drain);
+    if open > 0 {
+        eprintln!("draining: {open} sessions finish what they are doing, within {within}; stop again to cut them");
+    }
+    tokio::select! {
+        () = running.app.is_empty() => {}
+        () = tokio::time::sleep(Duration::from_secs(within.seconds())) => {}
+        () = first_of([SignalKind::interrupt(), SignalKind::terminate()]) => {}
+    }
 }
 
 async fn first_administrator(running: &Running, name: &str) -> Result<(), Failure> {
@@ -96,8 +132,11 @@ async fn first_administrator(running: &Running, name: &str) -> Result<(), Failur
 
 /// Resolves at the first signal that asks to stop.
 pub async fn stop_signal() {
-    let mut signals: Vec<_> =
-        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].into_iter().filter_map(|kind| signal(kind).ok()).collect();
+    first_of([SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]).await;
+}
+
+async fn first_of(kinds: impl IntoIterator<Item = SignalKind>) {
+    let mut signals: Vec<_> = kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect();
     let waits: Vec<_> = signals.iter_mut().map(|signal| Box::pin(signal.recv())).collect();
     if waits.is_empty() {
         std::future::pending::<()>().await;
@@ -105,8 +144,12 @@ pub async fn stop_signal() {
     futures_util::future::select_all(waits).await;
 }
 
-fn log_to_stderr() {
+fn log_to_stderr(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SAFECONDUCT_LOG").unwrap_or_else(|_| "warn,safeconduct=info".into());
     // A second subscriber is an error only if there is one already; then logging works.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
 }

@@ -5,13 +5,18 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use safeconduct_app::{App, DoorAddress, Ports, Problem, ProblemKind, Settings, ports::Store};
 use safeconduct_gateway_postgres::{DoorConfig, Gateway, Limits, PostgresExecutor, SecretUnavailable, Secrets};
 use safeconduct_model::MintingKey;
+use safeconduct_policy::BundleFiles;
 use safeconduct_recordings::LocalRecorder;
 use safeconduct_store_sqlite::SqliteStore;
 use safeconduct_system::{SystemClock, SystemEntropy};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 
 use super::{
-    bundle,
+    backup, bundle,
     config::{Config, private_directory},
     keys::Keys,
 };
@@ -28,6 +33,7 @@ pub struct Running {
     pub door: SocketAddr,
     stop: watch::Sender<bool>,
     ticking: watch::Sender<bool>,
+    look: Arc<Notify>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -49,6 +55,10 @@ impl Running {
         if config.api_listen.port() == 0 {
             config.public_url = config.public_url.replacen(":0", &format!(":{}", api.port()), 1);
         }
+        let figures_listener = match config.metrics_listen {
+            Some(at) => Some(TcpListener::bind(at).await.map_err(|e| bind("the figures", at, e))?),
+            None => None,
+        };
         let door_port = config.postgres_listen.port();
         let settings = Settings {
             gateway: config.gateway.clone(),
@@ -67,9 +77,13 @@ impl Running {
             entropy,
             signer: Arc::clone(&keys.signer),
         };
-        let app = App::start(ports, settings, MintingKey::make())
-            .await
-            .map_err(|e| Failure::new("SERVE-004", Exit::Error, "the gateway can't start").why(safeconduct_ledger::explain(&e)))?;
+        let started = match backup::mark(&config) {
+            Some(why) => App::start_restored(ports, settings, MintingKey::make(), why).await,
+            None => App::start(ports, settings, MintingKey::make()).await,
+        };
+        let app =
+            started.map_err(|e| Failure::new("SERVE-004", Exit::Error, "the gateway can't start").why(safeconduct_ledger::explain(&e)))?;
+        backup::unmark(&config).map_err(|e| Failure::local("removing the mark of a restored store", &e))?;
         if let Some(files) = &bundle_files {
             app.operator_policy(files).await.map_err(|p| failed(&p))?;
         }
@@ -86,6 +100,7 @@ impl Running {
         let door = gateway.local_addr().map_err(|e| bind("PostgreSQL clients", config.postgres_listen, e))?;
 
         let (stop, stopped) = watch::channel(false);
+        let look = Arc::new(Notify::new());
         let ticking = app.ticking();
         let mut tasks = vec![tokio::spawn(gateway.run(stopped.clone()))];
         let router = safeconduct_api::router(app.clone(), &safeconduct_api::ApiConfig::default());
@@ -99,10 +114,30 @@ impl Running {
                 tracing::error!(%error, "the API has stopped");
             }
         }));
-        if let Some(folder) = config.bundle.clone() {
-            tasks.push(tokio::spawn(watch_bundle(app.clone(), folder, stopped)));
+        if let Some(listener) = figures_listener {
+            config.metrics_listen = listener.local_addr().ok();
+            let (router, mut until) = (safeconduct_api::figures_router(app.clone()), stopped.clone());
+            tasks.push(tokio::spawn(async move {
+                let shutdown = async move {
+                    let _ = until.wait_for(|stop| *stop).await;
+                };
+                if let Err(error) = safeconduct_api::serve_plain(listener, router, shutdown).await {
+                    tracing::error!(%error, "the figures can't be read any more");
+                }
+            }));
         }
-        Ok(Self { app, config, keys, door, stop, ticking, tasks })
+        if let Some(folder) = config.bundle.clone() {
+            tasks.push(tokio::spawn(watch_bundle(app.clone(), folder, bundle_files, Arc::clone(&look), stopped)));
+        }
+        Ok(Self { app, config, keys, door, stop, ticking, look, tasks })
+    }
+
+    /// Looks at the watched bundle now.
+    pub fn look_at_bundle(&self) {
+        if self.config.bundle.is_none() {
+            tracing::warn!("no bundle is watched: there is nothing to load again");
+        }
+        self.look.notify_one();
     }
 
     /// Stops in order: sessions are told, recordings sealed, the last checkpoint signed.
@@ -118,29 +153,42 @@ impl Running {
     }
 }
 
-/// Applies the bundle in a directory whenever it changes and is right; a wrong one changes nothing.
-async fn watch_bundle(app: App, folder: std::path::PathBuf, mut stopped: watch::Receiver<bool>) {
-    let mut last = None;
+/// Applies the bundle in a directory whenever it changes and is right; a wrong one changes nothing, and log, status and figures say so.
+async fn watch_bundle(
+    app: App,
+    folder: std::path::PathBuf,
+    applied: Option<BundleFiles>,
+    look: Arc<Notify>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut last = applied.ok_or_else(String::new);
     loop {
         tokio::select! {
             () = tokio::time::sleep(WATCH_EVERY) => {}
+            () = look.notified() => {}
             _ = stopped.wait_for(|stop| *stop) => return,
         }
         let read = tokio::task::spawn_blocking({
             let folder = folder.clone();
-            move || bundle::read(&folder)
+            move || bundle::read(&folder).map_err(|failure| failure.message)
         });
-        match read.await {
-            Ok(Ok(files)) if last.as_ref() != Some(&files) => {
-                if let Err(problem) = app.operator_policy(&files).await {
-                    tracing::error!(code = problem.code, %problem, why = problem.why, "the changed bundle is not applied");
-                }
-                last = Some(files);
-            }
-            Ok(Ok(_)) => {}
-            Ok(Err(failure)) => tracing::error!(%failure, "the bundle can't be read"),
-            Err(error) => tracing::error!(%error, "the bundle can't be read"),
+        let found = read.await.unwrap_or_else(|error| Err(error.to_string()));
+        if found == last {
+            continue;
         }
+        let outcome = match &found {
+            Ok(files) => app.operator_policy(files).await.map_err(|problem| match problem.why {
+                Some(why) => format!("{} [{}]: {why}", problem.message, problem.code),
+                None => format!("{} [{}]", problem.message, problem.code),
+            }),
+            Err(unreadable) => Err(unreadable.clone()),
+        };
+        match &outcome {
+            Ok(()) => tracing::info!(folder = %folder.display(), "the changed bundle applies"),
+            Err(why) => tracing::error!(folder = %folder.display(), why, "the changed bundle is not applied; the one before applies"),
+        }
+        app.watched_bundle(outcome);
+        last = found;
     }
 }
 

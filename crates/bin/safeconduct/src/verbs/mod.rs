@@ -69,6 +69,8 @@ pub async fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Token(verb) => administration::token(context, verb).await,
         Verb::Clock(verb) => administration::clock(context, verb).await,
         Verb::Status => sessions::status(context).await,
+        Verb::Backup(args) => crate::serve::backup::back_up(context.output, &args),
+        Verb::Restore(args) => crate::serve::backup::restore(context.output, &args),
         Verb::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "safeconduct", &mut script);

@@ -152,6 +152,12 @@ pub async fn status(context: &Context) -> Result<(), Failure> {
     if let Some(frozen) = &status.frozen {
         output.safe_line(format!("frozen               {}", output.paint(Tone::Bad, frozen)))?;
     }
+    if let Some(problem) = &status.bundle_problem {
+        output.safe_line(format!("bundle not applied   {}", output.paint(Tone::Bad, problem)))?;
+    }
+    if status.draining {
+        output.line("stopping             no session opens any more")?;
+    }
     match status.standing_privilege.as_slice() {
         [] => output.safe_line(format!("standing privilege   {}", output.paint(Tone::Good, "none")))?,
         some => {

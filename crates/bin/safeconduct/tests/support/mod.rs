@@ -7,6 +7,8 @@
     reason = "each test uses a part of it; a test that can't go on stops"
 )]
 
+pub mod node;
+
 use std::{
     path::Path,
     process::{Command, Output, Stdio},

@@ -1,0 +1,152 @@
+//! A gateway that runs: what its log says and never says, how it stops, and how it takes up a changed bundle.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on stops")]
+
+mod support;
+
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpStream,
+    process::{Command, Stdio},
+};
+
+use support::node::{PASSWORD, Place, never_says};
+
+const READ: [&str; 8] = ["request", "orders-db", "--operation", "read", "--for", "10m", "--reason", "a test"];
+
+#[test]
+fn f47_no_secret_and_no_statement_is_in_the_log_and_each_line_says_what_it_is_about() {
+    let place = Place::new();
+    let mut gateway = place.start_with(&[("SAFECONDUCT_LOG", "debug"), ("SAFECONDUCT_LOG_FORMAT", "json")]);
+    place.people(&gateway);
+    let grant = place.run("alice", &[READ.as_slice(), &["--json"]].concat()).ok().json()["grant"].as_str().unwrap().to_owned();
+    let mut psql = place.psql("alice");
+    psql.send("select 'a-marked-text', note from orders;");
+    assert_eq!(psql.line(), "a-marked-text|one");
+    // Held, approved, run.
+    psql.send("update orders set note = 'a-marked-change' where id = 1;");
+    gateway.said("access_request_submitted");
+    let held = loop {
+        let waiting = place.run("dora", &["requests", "--to-approve", "--json"]).ok().json();
+        if let Some(request) = waiting.as_array().unwrap().first() {
+            break (request["id"].as_str().unwrap().to_owned(), request["digest"].as_str().unwrap().to_owned());
+        }
+    };
+    place.run("dora", &["approve", &held.0, "--digest", &held.1, "--yes"]).ok();
+    assert_eq!(psql.line(), "UPDATE 1");
+    // One exact action, and somebody who guesses.
+    place.run("alice", &["run", "orders-db", "--reason", "a test", "--", "select 'a-marked-action'"]);
+    let mut guess = Command::new("psql");
+    guess.args(["-X", "-c", "select 1"]).env("PGPASSWORD", "a-marked-guess").env("PGSSLMODE", "require");
+    let (host, port) = gateway.door.rsplit_once(':').unwrap();
+    guess.env("PGHOST", host).env("PGPORT", port).env("PGUSER", "alice").env("PGDATABASE", "orders-db");
+    assert!(!guess.stderr(Stdio::null()).status().unwrap().success());
+    gateway.said("sign-in refused");
+    let secret = psql.secret.clone();
+    psql.end();
+    gateway.said("session_closed");
+    let token = fs::read_to_string(place.path("alice/token")).unwrap();
+    gateway.stop();
+
+    let log = gateway.log();
+    // What the operator asked to be printed is no part of the log.
+    let lines: Vec<serde_json::Value> =
+        log.lines().filter(|line| line.starts_with('{')).map(|l| serde_json::from_str(l).unwrap()).collect();
+    let log: String = log.lines().filter(|line| line.starts_with('{')).fold(String::new(), |all, line| all + line + "\n");
+    never_says(&log, "a password", PASSWORD);
+    never_says(&log, "the door's password", &secret);
+    never_says(&log, "a token", token.trim());
+    never_says(&log, "the server's password", &place.server.password);
+    never_says(&log, "a one-time code", gateway.said("one-time code for ann").rsplit(' ').next().unwrap());
+    for marked in ["a-marked-text", "a-marked-change", "a-marked-action", "a-marked-guess"] {
+        never_says(&log, "a text", marked);
+    }
+    let about = |message: &str| lines.iter().find(|line| line["message"] == message).unwrap_or_else(|| panic!("no `{message}`")).clone();
+    let opened = about("session_opened");
+    assert!(opened["session"].as_str().is_some_and(|id| id.starts_with("se-")), "{opened}");
+    assert_eq!((&opened["resource"], &opened["principal"]), (&"orders-db".into(), &"alice".into()), "{opened}");
+    assert!(lines.iter().any(|line| line["grant"] == grant.as_str() && line["access_request"].is_string()));
+    let submitted =
+        lines.iter().find(|line| line["message"] == "access_request_submitted" && line["access_request"] == held.0.as_str()).unwrap();
+    assert_eq!(submitted["session"], opened["session"], "a held statement leads to its session");
+}
+
+#[test]
+fn told_to_stop_it_ends_who_does_nothing_and_lets_others_finish() {
+    let place = Place::new();
+    let mut gateway = place.start();
+    place.people(&gateway);
+    place.run("alice", &READ).ok();
+    let (mut idle, mut busy) = (place.psql("alice"), place.psql("alice"));
+    idle.send("select 1;");
+    assert_eq!(idle.line(), "1");
+    busy.send("begin; select 2;");
+    assert_eq!((busy.line(), busy.line()), ("BEGIN".to_owned(), "2".to_owned()));
+    gateway.signal("TERM");
+    gateway.said("draining: ");
+    gateway.until_figure("safeconduct_sessions_live", |live| live == 1.0);
+    gateway.until_figure("safeconduct_ready", |ready| ready == 0.0);
+    assert_eq!(place.run("ann", &["status", "--json"]).ok().json()["draining"], true);
+    assert!(TcpStream::connect(&gateway.door.replace("localhost", "127.0.0.1")).is_err(), "the door takes nobody any more");
+    idle.send("select 1;");
+    let (_, said) = idle.end();
+    assert!(said.contains("the gateway is shutting down"), "{said}");
+    busy.send("select 3;");
+    assert_eq!(busy.line(), "3");
+    busy.send("commit;");
+    assert_eq!(busy.line(), "COMMIT");
+    assert_eq!(gateway.end(), 0, "{}", gateway.log());
+    let (_, said) = busy.end();
+    assert!(said.is_empty() || said.contains("shutting down"), "{said}");
+}
+
+#[test]
+fn told_twice_it_cuts_at_once() {
+    let mut place = Place::new();
+    place.more_settings = "[drain]\nwithin = \"12h\"\n".to_owned();
+    let mut gateway = place.start();
+    place.people(&gateway);
+    place.run("alice", &READ).ok();
+    let mut busy = place.psql("alice");
+    busy.send("begin; select 2;");
+    assert_eq!((busy.line(), busy.line()), ("BEGIN".to_owned(), "2".to_owned()));
+    gateway.signal("TERM");
+    gateway.said("draining: 1 ");
+    gateway.signal("TERM");
+    assert_eq!(gateway.end(), 0, "{}", gateway.log());
+    busy.send("commit;");
+    let (_, said) = busy.end();
+    assert!(said.contains("57P01") || said.contains("stopping") || said.contains("shutting down"), "{said}");
+}
+
+#[test]
+fn a_wrong_bundle_changes_nothing_and_is_seen_everywhere() {
+    let place = Place::new();
+    let mut gateway = place.start();
+    place.people(&gateway);
+    let policies = place.path("bundle/policies/all.cedar");
+    let right = fs::read_to_string(&policies).unwrap();
+    let hash = |place: &Place| place.run("ann", &["status", "--json"]).ok().json()["policy"].clone();
+    let before = hash(&place);
+
+    fs::write(&policies, format!("{right}\n@id(\"wrong\") permit (principal, action == Action::\"nonsense\", resource);")).unwrap();
+    gateway.signal("HUP");
+    gateway.until_figure("safeconduct_bundle_failed", |failed| failed == 1.0);
+    assert!(gateway.said("is not applied").contains("POLICY-001"));
+    assert_eq!(hash(&place), before);
+    let status = place.run("ann", &["status"]).ok().out;
+    assert!(status.contains("bundle not applied") && status.contains("nonsense"), "{status}");
+
+    let mut better = fs::File::create(&policies).unwrap();
+    write!(
+        better,
+        "{right}\n@id(\"more\") permit (principal in Group::\"dba\", action == Action::\"read\", resource == Resource::\"orders-db\");"
+    )
+    .unwrap();
+    drop(better);
+    gateway.signal("HUP");
+    gateway.until_figure("safeconduct_bundle_failed", |failed| failed == 0.0);
+    gateway.said("the changed bundle applies");
+    assert_ne!(hash(&place), before);
+    gateway.stop();
+}
