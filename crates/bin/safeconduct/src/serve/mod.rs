@@ -10,7 +10,7 @@ mod notify;
 use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 
 use safeconduct_app::{OneTime, Person};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::config::LogFormat;
 pub use self::node::{Running, failed};
@@ -37,6 +37,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         config.bundle = args.bundle;
     }
     log_to_stderr(config.log_format);
+    // Before anybody is told that it serves: from then on nothing it is told may end it unprepared.
+    let mut signals = Signals::listen()?;
     let running = Running::start(config).await?;
     if let Some(name) = &args.first_administrator {
         first_administrator(&running, name).await?;
@@ -53,38 +55,55 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     }
     notify::ready();
     let alive = tokio::spawn(notify::keep_alive(running.app.clone()));
-    until_stop(&running).await;
+    signals.until_stop(&running).await;
     notify::stopping();
-    drain(&running).await;
+    drain(&running, &mut signals).await;
     alive.abort();
     eprintln!("stopping");
     running.stop().await;
     Ok(())
 }
 
-/// Resolves when the node is told to stop. A hang-up looks at the watched bundle again.
-async fn until_stop(running: &Running) {
-    let mut hang_up = signal(SignalKind::hangup()).ok();
-    loop {
-        let hung_up = async {
-            match &mut hang_up {
-                Some(signal) => signal.recv().await,
-                None => std::future::pending().await,
-            }
-        };
+/// What a node can be told.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::local("listening for signals", &error));
+        let (interrupt, terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, hang_up: listen(SignalKind::hangup())? })
+    }
+
+    /// Resolves when told to stop.
+    async fn stop(&mut self) {
         tokio::select! {
-            () = first_of([SignalKind::interrupt(), SignalKind::terminate()]) => return,
-            _ = hung_up => {
-                notify::reloading();
-                running.look_at_bundle();
-                notify::ready();
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// The same; a hang-up looks at the watched bundle again.
+    async fn until_stop(&mut self, running: &Running) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hang_up.recv() => {
+                    notify::reloading();
+                    running.look_at_bundle();
+                    notify::ready();
+                }
             }
         }
     }
 }
 
 /// Lets sessions finish what they are doing, for as long as the settings say or until told to stop again.
-async fn drain(running: &Running) {
+async fn drain(running: &Running, signals: &mut Signals) {
     running.app.drain().await;
     let (open, within) = (running.app.open_work(), running.config.drain);
     if open > 0 {
@@ -93,7 +112,7 @@ async fn drain(running: &Running) {
     tokio::select! {
         () = running.app.is_empty() => {}
         () = tokio::time::sleep(Duration::from_secs(within.seconds())) => {}
-        () = first_of([SignalKind::interrupt(), SignalKind::terminate()]) => {}
+        () = signals.stop() => {}
     }
 }
 
@@ -132,11 +151,8 @@ async fn first_administrator(running: &Running, name: &str) -> Result<(), Failur
 
 /// Resolves at the first signal that asks to stop.
 pub async fn stop_signal() {
-    first_of([SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]).await;
-}
-
-async fn first_of(kinds: impl IntoIterator<Item = SignalKind>) {
-    let mut signals: Vec<_> = kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect();
+    let mut signals: Vec<_> =
+        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].into_iter().filter_map(|kind| signal(kind).ok()).collect();
     let waits: Vec<_> = signals.iter_mut().map(|signal| Box::pin(signal.recv())).collect();
     if waits.is_empty() {
         std::future::pending::<()>().await;
