@@ -32,7 +32,7 @@ const RULES: [(&str, Rule); 9] = [
     ("ARCHITECTURE.md names every crate", documents::architecture),
     ("every error code has its page", documents::error_pages),
     ("links in documents resolve", documents::links),
-    ("decision records are numbered without a gap", documents::decisions),
+    ("decision records have numbers of their own", documents::decisions),
     ("no forbidden words", words::check),
 ];
 
