@@ -87,7 +87,7 @@ fn told_to_stop_it_ends_who_does_nothing_and_lets_others_finish() {
     gateway.until_figure("safeconduct_sessions_live", |live| live == 1.0);
     gateway.until_figure("safeconduct_ready", |ready| ready == 0.0);
     assert_eq!(place.run("ann", &["status", "--json"]).ok().json()["draining"], true);
-    assert!(TcpStream::connect(&gateway.door.replace("localhost", "127.0.0.1")).is_err(), "the door takes nobody any more");
+    assert!(TcpStream::connect(gateway.door.replace("localhost", "127.0.0.1")).is_err(), "the door takes nobody any more");
     idle.send("select 1;");
     let (_, said) = idle.end();
     assert!(said.contains("the gateway is shutting down"), "{said}");
