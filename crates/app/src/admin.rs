@@ -225,8 +225,7 @@ impl App {
     }
 
     fn end_everything_of(&self, work: &mut Work, name: &PrincipalName) {
-        let ids: Vec<AccessRequestId> =
-            work.world.access.values().filter(|a| a.envelope.requester == *name).map(|a| a.envelope.access_request.clone()).collect();
+        let ids: Vec<AccessRequestId> = work.world.access.of(name).map(|a| a.envelope.access_request.clone()).collect();
         let by = || Actor::Gateway { cause: "directory".to_owned() };
         for id in ids {
             let reason = format!("`{name}` was disabled");

@@ -18,6 +18,7 @@ mod ledger;
 mod meters;
 mod news;
 mod node;
+mod open_access;
 pub mod ports;
 mod problem;
 mod publish;

@@ -168,7 +168,7 @@ impl App {
         let first = self.node.meters.stored(appended)?;
         world.generation += 1;
         let complete = Arc::new(world.clone());
-        world.drop_closed();
+        world.drop_closed(events.iter().map(|(stream, _)| stream));
         self.node.world.store(Arc::new(world));
         let useless = self.publish(&before, &complete, first, &events, now);
         // Before the next unit of work begins: what it stores is not removed by this one.

@@ -141,7 +141,7 @@ fn end_reason(world: &World, holder: &PrincipalName, resource: &ResourceName, no
         return format!("`{holder}` is disabled");
     }
     let mut reason = "no grant is left".to_owned();
-    for access in world.access.values().filter(|a| a.envelope.requester == *holder && a.envelope.resource == *resource) {
+    for access in world.access.of(holder).filter(|a| a.envelope.resource == *resource) {
         let grant = access.grant();
         match &access.state {
             AccessState::Revoked { at, by, reason: why } if *at == now => {

@@ -245,11 +245,7 @@ impl App {
             if let Some(same) = same_pending(&world, &envelope) {
                 return Ok(Submitted { access: (*same).clone(), eligible: names(&eligible), merged: true });
             }
-            let waiting = world
-                .access
-                .values()
-                .filter(|a| matches!(a.state, AccessState::Pending) && a.envelope.requester == envelope.requester)
-                .count();
+            let waiting = world.access.of(&envelope.requester).filter(|a| matches!(a.state, AccessState::Pending)).count();
             if waiting >= self.node.settings.pending_per_principal {
                 return Err(Problem::new("REQ-005", ProblemKind::TooMany, format!("{waiting} of your access requests wait already"))
                     .next("cancel some with `cancel`, or wait until they are decided"));
@@ -414,7 +410,7 @@ fn judge_submission(world: &World, submission: &Submission, principal: &Principa
 
 /// Nobody looks at what policy allows at once: one principal has a bounded number of it.
 fn check_live(world: &World, requester: &PrincipalName) -> Result<(), Problem> {
-    let mine = world.access.values().filter(|a| a.envelope.requester == *requester && !a.state.is_final());
+    let mine = world.access.of(requester).filter(|a| !a.state.is_final());
     let live = mine.filter(|a| a.state.was_granted() && a.approvals.is_empty()).count();
     if live < LIVE_PER_PRINCIPAL {
         return Ok(());
@@ -427,11 +423,10 @@ fn check_live(world: &World, requester: &PrincipalName) -> Result<(), Problem> {
 fn same_pending(world: &World, envelope: &Envelope) -> Option<Arc<Access>> {
     world
         .access
-        .values()
+        .of(&envelope.requester)
         .find(|a| {
             matches!(a.state, AccessState::Pending)
                 && !matches!(envelope.origin, Origin::Held { .. })
-                && a.envelope.requester == envelope.requester
                 && a.envelope.resource == envelope.resource
                 && a.envelope.scope == envelope.scope
                 && a.envelope.duration == envelope.duration

@@ -99,10 +99,9 @@ impl App {
         let mut door_secrets = read_door_secrets(store.values(DOOR_SECRETS).await.map_err(Problem::from)?);
         door_secrets.retain(|(holder, resource), secrets| {
             secrets.retain(|(sign_in, _)| sign_ins.holds(holder, sign_in));
-            let kept = |a: &safeconduct_lifecycle::Access| {
-                a.envelope.requester == *holder && a.envelope.resource == *resource && matches!(a.state, AccessState::Active { .. })
-            };
-            !secrets.is_empty() && world.access.values().any(|a| kept(a))
+            let kept =
+                |a: &safeconduct_lifecycle::Access| a.envelope.resource == *resource && matches!(a.state, AccessState::Active { .. });
+            !secrets.is_empty() && world.access.of(holder).any(|a| kept(a))
         });
         let door_salt_key = door_salt_key(&ports).await?;
         let app = Self {

@@ -1,15 +1,11 @@
 //! The passing of time: lapses, expiries, scheduled starts, and the retiring of what has ended. At most a second apart.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use safeconduct_lifecycle::{AccessState, Command};
 use tokio::{sync::watch, time::Instant};
 
-use crate::{
-    node::App,
-    problem::Problem,
-    world::{is_due, next_deadline},
-};
+use crate::{node::App, problem::Problem};
 
 /// Longest time between two ticks.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -26,16 +22,9 @@ impl App {
     /// # Errors
     /// `STORE-001`: then nothing was done and the next tick tries again.
     pub async fn tick(&self) -> Result<(), Problem> {
-        while self.world().access.values().any(|a| is_due(a, self.now())) {
+        while self.world().access.due(self.now()).next().is_some() {
             let (guard, mut work) = self.begin().await;
-            let due: Vec<_> = work
-                .world
-                .access
-                .values()
-                .filter(|a| is_due(a, work.now))
-                .take(AT_ONCE)
-                .map(|a| a.envelope.access_request.clone())
-                .collect();
+            let due: Vec<_> = work.world.access.due(work.now).take(AT_ONCE).cloned().collect();
             for id in due {
                 let Some(access) = work.access(&id).cloned() else { continue };
                 let command = if matches!(access.state, AccessState::Scheduled { .. }) {
@@ -64,22 +53,18 @@ impl App {
 
     /// True if there may be more to retire.
     async fn retire_some(&self) -> bool {
-        let over = |a: &safeconduct_lifecycle::Access| a.state.is_final() && a.state.was_granted() && !a.ended;
-        if !self.world().access.values().any(|a| over(a)) {
+        if self.world().access.over().next().is_none() {
             return false;
         }
         let (guard, mut work) = self.begin().await;
-        let live: Vec<_> = self.node.doors.lock().values().map(|d| (d.principal.clone(), d.resource.name.clone())).collect();
+        let mut connected: HashSet<_> = self.node.doors.lock().values().map(|d| (d.principal.clone(), d.resource.name.clone())).collect();
+        // A session that goes on under another grant does not keep this one open.
+        connected.retain(|(holder, resource)| work.world.live_grants(holder, resource, work.now).is_empty());
         let done: Vec<_> = work
             .world
             .access
-            .values()
-            .filter(|a| over(a))
-            .filter(|a| {
-                // A session that goes on under another grant does not keep this one open.
-                let holder = (a.envelope.requester.clone(), a.envelope.resource.clone());
-                !live.contains(&holder) || !work.world.live_grants(&holder.0, &holder.1, work.now).is_empty() || a.envelope.scope.is_exact()
-            })
+            .over()
+            .filter(|a| a.envelope.scope.is_exact() || !connected.contains(&(a.envelope.requester.clone(), a.envelope.resource.clone())))
             .take(AT_ONCE)
             .map(|a| a.envelope.access_request.clone())
             .collect();
@@ -121,7 +106,7 @@ impl App {
                 }
             }
             // What is due and can't be stored is tried again in a while, not at once.
-            let due = next_deadline(&self.world()).filter(|_| ticked.is_ok());
+            let due = self.world().access.next_deadline().filter(|_| ticked.is_ok());
             let wait = due.map_or(LONGEST, |at| at.left(self.now()).min(LONGEST)).min(too_soon.unwrap_or(LONGEST));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

@@ -1,23 +1,30 @@
 //! The world: everything that is open, as events made it. Readers take a snapshot; one writer replaces it after the store has it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
+use rpds::RedBlackTreeMapSync;
 use safeconduct_lifecycle::{
-    Access, AccessEvent, AccessState, Directory, DirectoryEvent, Event, NodeEvent, PolicyEvent, Refused, Session, StreamId, decide, evolve,
+    Access, AccessEvent, Directory, DirectoryEvent, Event, NodeEvent, PolicyEvent, Refused, Session, StreamId, decide, evolve,
     evolve_session,
 };
 use safeconduct_model::{AccessRequestId, PrincipalName, Resource, ResourceName, SessionId, Timestamp};
 use safeconduct_policy::Bundle;
 
-use crate::ports::{AccessRow, Append, Row, SessionRow};
+use crate::{
+    open_access::{OpenAccess, is_open},
+    ports::{AccessRow, Append, Row, SessionRow},
+};
 
-/// Open access requests and live sessions, people and policy.
+/// Open access requests and live sessions, people and policy. Copies share what they have in common.
 #[derive(Clone)]
 pub(crate) struct World {
     pub directory: Arc<Directory>,
     pub bundle: Arc<Bundle>,
-    pub access: BTreeMap<AccessRequestId, Arc<Access>>,
-    pub sessions: BTreeMap<SessionId, Arc<Session>>,
+    pub access: OpenAccess,
+    pub sessions: RedBlackTreeMapSync<SessionId, Arc<Session>>,
     /// Counts units of work: two worlds with one number are the same.
     pub generation: u64,
     /// Why no grant is live, if none is.
@@ -33,8 +40,8 @@ impl World {
         Self {
             directory: Arc::new(Directory::default()),
             bundle,
-            access: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            access: OpenAccess::default(),
+            sessions: RedBlackTreeMapSync::default(),
             generation: 0,
             frozen: None,
             secrets_void_before: BTreeMap::new(),
@@ -52,11 +59,7 @@ impl World {
         if self.frozen.is_some() || self.directory.find(holder).is_none_or(|p| p.disabled) {
             return Vec::new();
         }
-        self.access
-            .values()
-            .filter(|a| a.envelope.requester == *holder && a.envelope.resource == *resource && a.is_live(now))
-            .cloned()
-            .collect()
+        self.access.of(holder).filter(|a| a.envelope.resource == *resource && a.is_live(now)).cloned().collect()
     }
 
     fn version(&self, stream: &StreamId) -> u64 {
@@ -81,15 +84,15 @@ impl World {
     pub fn apply(&mut self, stream: &StreamId, event: &Event) {
         match (stream, event) {
             (StreamId::Access(id), Event::Access(event)) => {
-                let before = self.access.remove(id).map(Arc::unwrap_or_clone);
+                let before = self.access.get(id).map(|access| (**access).clone());
                 if let Some(access) = evolve(before, event) {
-                    self.access.insert(id.clone(), Arc::new(access));
+                    self.access.insert(access);
                 }
             }
             (StreamId::Session(id), Event::Session(event)) => {
-                let before = self.sessions.remove(id).map(Arc::unwrap_or_clone);
+                let before = self.sessions.get(id).map(|session| (**session).clone());
                 if let Some(session) = evolve_session(before, id, event) {
-                    self.sessions.insert(id.clone(), Arc::new(session));
+                    self.sessions.insert_mut(id.clone(), Arc::new(session));
                 }
             }
             (_, event) => {
@@ -119,29 +122,30 @@ impl World {
     pub fn pass_over(&mut self, stream: &StreamId) {
         match stream {
             StreamId::Access(id) => {
-                if let Some(access) = self.access.get_mut(id) {
-                    Arc::make_mut(access).version += 1;
+                if let Some(access) = self.access.get(id).map(|access| (**access).clone()) {
+                    self.access.insert(Access { version: access.version + 1, ..access });
                 }
             }
             StreamId::Session(id) => {
-                if let Some(session) = self.sessions.get_mut(id) {
-                    Arc::make_mut(session).version += 1;
+                if let Some(session) = self.sessions.get(id).map(|session| (**session).clone()) {
+                    self.sessions.insert_mut(id.clone(), Arc::new(Session { version: session.version + 1, ..session }));
                 }
             }
             _ => *self.versions.entry(stream.clone()).or_default() += 1,
         }
     }
 
-    /// Drops what is over: it is read from the store when somebody asks.
-    pub fn drop_closed(&mut self) {
-        self.access.retain(|_, access| is_open(access));
-        self.sessions.retain(|_, session| session.closed.is_none());
+    /// Drops what is over: it is read from the store when somebody asks. `changed` are the streams something happened in.
+    pub fn drop_closed<'a>(&mut self, changed: impl IntoIterator<Item = &'a StreamId>) {
+        self.access.drop_closed();
+        for stream in changed {
+            if let StreamId::Session(id) = stream
+                && self.sessions.get(id).is_some_and(|session| session.closed.is_some())
+            {
+                self.sessions.remove_mut(id);
+            }
+        }
     }
-}
-
-/// True while something can still happen to it.
-pub(crate) fn is_open(access: &Access) -> bool {
-    !access.state.is_final() || (access.state.was_granted() && !access.ended)
 }
 
 /// One unit of work: events that become true together, on a world of their own until the store has them.
@@ -168,13 +172,16 @@ impl Work {
 
     /// Puts an access request that is no longer open where commands can find it.
     pub fn recall(&mut self, access: Access) {
-        let id = access.envelope.access_request.clone();
-        self.world.access.entry(id).or_insert_with(|| Arc::new(access));
+        if self.world.access.get(&access.envelope.access_request).is_none() {
+            self.world.access.insert(access);
+        }
     }
 
     /// Puts a session that is closed where events can be added to it.
     pub fn recall_session(&mut self, session: Session) {
-        self.world.sessions.entry(session.id.clone()).or_insert_with(|| Arc::new(session));
+        if !self.world.sessions.contains_key(&session.id) {
+            self.world.sessions.insert_mut(session.id.clone(), Arc::new(session));
+        }
     }
 
     /// Decides a command and makes its events part of this unit.
@@ -209,8 +216,10 @@ impl Work {
     /// What the store is to append, and the events in order.
     pub fn into_appends(self) -> (World, Vec<Append>, Vec<(StreamId, Event)>) {
         let mut appends: Vec<Append> = Vec::new();
+        let mut places: HashMap<&StreamId, usize> = HashMap::new();
         for (stream, event) in &self.events {
-            if let Some(append) = appends.iter_mut().find(|a| a.stream == *stream) {
+            let place = *places.entry(stream).or_insert(appends.len());
+            if let Some(append) = appends.get_mut(place) {
                 append.events.push(event.clone());
             } else {
                 let expected = self.expected.get(stream).copied().unwrap_or(0);
@@ -250,14 +259,4 @@ fn row(world: &World, stream: &StreamId) -> Option<Row> {
         }),
         _ => None,
     }
-}
-
-/// The grants that end soonest decide when the next tick is due.
-pub(crate) fn next_deadline(world: &World) -> Option<Timestamp> {
-    world.access.values().filter_map(|a| a.deadline()).min()
-}
-
-/// True for a state whose time can run out.
-pub(crate) fn is_due(access: &Access, now: Timestamp) -> bool {
-    access.deadline().is_some_and(|at| at <= now) && !matches!(access.state, AccessState::Claimed { .. })
 }

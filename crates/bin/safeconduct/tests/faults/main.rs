@@ -12,6 +12,7 @@
 mod api;
 mod checks;
 mod door;
+mod floods;
 mod load;
 mod node;
 mod progress;

@@ -122,14 +122,14 @@ impl Node {
     /// Starts the process and returns its lines as they come.
     pub fn spawn(&mut self) -> mpsc::Receiver<String> {
         assert!(self.child.is_none(), "it runs already");
-        let program = env!("CARGO_BIN_EXE_safeconduct");
+        let program = program();
         let mut command = match self.wrapper.split_first() {
             Some((first, rest)) => {
                 let mut command = Command::new(first);
-                command.args(rest).arg(program);
+                command.args(rest).arg(&program);
                 command
             }
-            None => Command::new(program),
+            None => Command::new(&program),
         };
         command.arg("serve").env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
@@ -207,7 +207,7 @@ impl Node {
     /// The command line of one person, with a home of their own.
     pub fn command(&self, name: &str, arguments: &[&str]) -> tokio::process::Command {
         let home = self.folder.path().join("homes").join(name);
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_safeconduct"));
+        let mut command = tokio::process::Command::new(program());
         command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("SAFECONDUCT_HOME", home);
         command.env("SAFECONDUCT_SERVER", self.url()).env("SAFECONDUCT_CA", self.ca_file()).env("SAFECONDUCT_TOKEN", &self.tokens[name]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -229,6 +229,11 @@ impl Drop for Node {
             eprintln!("--- the node said\n{}", self.said());
         }
     }
+}
+
+/// The binary under test: the one that was built with this test, or `SAFECONDUCT_PROGRAM`, such as a release build.
+pub fn program() -> PathBuf {
+    std::env::var_os("SAFECONDUCT_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_safeconduct").into(), PathBuf::from)
 }
 
 /// Signs with the node's own key, while the node does not run.

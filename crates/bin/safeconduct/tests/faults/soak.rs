@@ -10,7 +10,7 @@ use crate::{
     api::{id, state},
     checks::{self, Left, Ran},
     load::{Confirmed, LATE, Round},
-    node::{Node, PATIENCE, RESOURCE, TABLES},
+    node::{Node, PATIENCE, RESOURCE, TABLES, program},
     progress::Progress,
 };
 
@@ -161,7 +161,7 @@ impl Store {
         let exported = self.node.command("carol", &["ledger", "export", copy.to_str().unwrap()]).output().await.unwrap();
         assert!(exported.status.success(), "{exported:?}");
         let remembered = home.join("checkpoint");
-        let verify = std::path::Path::new(env!("CARGO_BIN_EXE_safeconduct")).with_file_name("safeconduct-verify");
+        let verify = program().with_file_name("safeconduct-verify");
         let verified =
             tokio::process::Command::new(verify).arg(&copy).args(["--vkey", &key, "--checkpoint"]).arg(remembered).output().await;
         let verified = verified.expect("safeconduct-verify is built with the workspace");
