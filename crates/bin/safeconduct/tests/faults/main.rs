@@ -17,3 +17,5 @@ mod load;
 mod node;
 mod progress;
 mod soak;
+mod upstream;
+mod wire;
