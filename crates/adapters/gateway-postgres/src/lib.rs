@@ -7,6 +7,7 @@ mod config;
 mod executor;
 mod greeting;
 mod holding;
+mod inspect;
 mod journal;
 mod judge;
 mod listener;
@@ -26,5 +27,6 @@ mod wire;
 
 pub use config::{ALPN, DoorConfig, Limits};
 pub use executor::PostgresExecutor;
+pub use inspect::{Finding, Level, inspect};
 pub use listener::Gateway;
 pub use upstream::{SecretUnavailable, Secrets};

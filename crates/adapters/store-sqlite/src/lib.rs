@@ -31,7 +31,7 @@ use crate::{
     writer::{Job, Writer},
 };
 
-pub use crate::copy::{Copied, copy};
+pub use crate::copy::{Contents, contents, copy};
 
 /// A store in one file. Dropping it finishes what was begun and closes the file.
 pub struct SqliteStore {

@@ -31,6 +31,15 @@ impl Clock for SystemClock {
     }
 }
 
+/// Bytes that an ordinary user may still write where this path is, and bytes in all.
+///
+/// # Errors
+/// When the system does not say.
+pub fn space(path: &std::path::Path) -> std::io::Result<(u64, u64)> {
+    let disk = rustix::fs::statvfs(path)?;
+    Ok((disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize)))
+}
+
 /// Random bytes of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;

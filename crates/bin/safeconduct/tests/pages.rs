@@ -50,6 +50,7 @@ const VERBS: &[&[&str]] = &[
     &["token"],
     &["clock"],
     &["status"],
+    &["doctor"],
     &["backup"],
     &["restore"],
     &["completions"],

@@ -126,6 +126,8 @@ pub enum Verb {
 
     /// Show how the gateway stands
     Status,
+    /// Check this machine's gateway and the servers behind it, and say what to do
+    Doctor(crate::verbs::doctor::Doctor),
     /// Copy store and recordings of this machine's gateway, which may run meanwhile
     Backup(crate::serve::backup::BackUp),
     /// Put a backup back where this machine's gateway will find it; every grant in it ends at the next start

@@ -4,6 +4,7 @@ mod administration;
 mod ask;
 mod connect;
 mod decide;
+pub mod doctor;
 mod grants;
 mod ledger;
 mod ledger_remote;
@@ -69,6 +70,7 @@ pub async fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Token(verb) => administration::token(context, verb).await,
         Verb::Clock(verb) => administration::clock(context, verb).await,
         Verb::Status => sessions::status(context).await,
+        Verb::Doctor(args) => doctor::doctor(context, args).await,
         Verb::Backup(args) => crate::serve::backup::back_up(context.output, &args),
         Verb::Restore(args) => crate::serve::backup::restore(context.output, &args),
         Verb::Completions(args) => {

@@ -297,7 +297,7 @@ fn lines_of(from: impl std::io::Read + Send + 'static, all: &Arc<Mutex<String>>)
 }
 
 /// An address that is free at this moment.
-fn free() -> SocketAddr {
+pub fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
