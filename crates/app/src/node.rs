@@ -104,6 +104,8 @@ pub(crate) struct Node {
     /// By bundle: a reader with an older world never leaves its classes to a newer one.
     pub function_classes: Mutex<HashMap<(Digest, ResourceName), Arc<FunctionClasses>>>,
     pub checkpoint_size: std::sync::atomic::AtomicU64,
+    /// Whether there was room on the disks, and when that was tried.
+    pub room: tokio::sync::Mutex<Option<(std::time::Duration, Result<(), Problem>)>>,
     /// Held by whoever signs a checkpoint.
     pub publisher: tokio::sync::Mutex<()>,
     /// Wakes the ticker when a nearer deadline may exist.

@@ -133,6 +133,14 @@ pub struct TreeHead {
 
 /// Events, ledger entries, read tables and small mutable values.
 pub trait Store: Send + Sync + 'static {
+    /// Whether there is room to write: asked by whoever decides if this gateway gets work.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the next append could not be stored as things stand.
+    fn has_room(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Appends to one or more streams: all of it or nothing. Ledger entries, bodies and read tables are durable
     /// (survive power loss) once this returns `Ok`. Ledger indexes follow each other without a gap, in the order of
     /// `appends` and of their events. `at` is the effective time; the stored time never goes back, and `at` raises the
@@ -234,6 +242,14 @@ pub trait Recorder: Send + Sync + 'static {
     /// # Errors
     /// When it can't be made; then the session must not open.
     fn open(&self, session: &SessionId) -> Result<Box<dyn Journal>, RecordingError>;
+
+    /// Whether there is room to record.
+    ///
+    /// # Errors
+    /// [`RecordingError::Unwritable`] if a session could not be recorded as things stand.
+    fn has_room(&self) -> BoxFuture<'_, Result<(), RecordingError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Digests, seals and reports every journal that is not settled, each with what could be read: those a crash left open, and
     /// those that were closed but whose last words may not be in the ledger. Journals in use are left alone.

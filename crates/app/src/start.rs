@@ -127,6 +127,7 @@ impl App {
                 door_salt_key,
                 function_classes: parking_lot::Mutex::default(),
                 checkpoint_size: covered.into(),
+                room: tokio::sync::Mutex::default(),
                 publisher: tokio::sync::Mutex::new(()),
                 deadline_changed: tokio::sync::Notify::new(),
             }),

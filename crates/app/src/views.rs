@@ -30,6 +30,8 @@ use crate::{
 
 /// Most items one list returns.
 const MAX_LIST: u32 = 200;
+/// Shortest time between two looks at the room on the disks.
+const ROOM_TRIED_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 /// Recent access requests a plan is tried on.
 const PLAN_OVER: u32 = 200;
 
@@ -387,10 +389,10 @@ impl App {
         })
     }
 
-    /// Whether the gateway can do its work.
+    /// Whether the gateway can do its work. Its disks are tried at most once a second: strangers may ask this.
     ///
     /// # Errors
-    /// `STORE-001` if the store does not answer, `CLOCK-001` while frozen, `NODE-001` once it is about to stop.
+    /// `STORE-001` if the store can't take more, `STORE-003` if sessions can't be recorded, `CLOCK-001` while frozen, `NODE-001` once it is about to stop.
     pub async fn ready(&self) -> Result<(), Problem> {
         if self.is_draining() {
             return Err(Problem::new("NODE-001", ProblemKind::Unavailable, "the gateway is about to stop").next("wait until it runs again"));
@@ -398,8 +400,17 @@ impl App {
         if let Some(why) = &self.world().frozen {
             return Err(Problem::frozen(why));
         }
-        self.node.ports.store.tree_head().await?;
-        Ok(())
+        let boot = self.node.ports.clock.boot();
+        let mut tried = self.node.room.lock().await;
+        if tried.as_ref().is_none_or(|(at, _)| boot.saturating_sub(*at) >= ROOM_TRIED_EVERY) {
+            *tried = Some((boot, self.has_room().await));
+        }
+        tried.as_ref().map_or(Ok(()), |(_, room)| room.clone())
+    }
+
+    async fn has_room(&self) -> Result<(), Problem> {
+        self.node.ports.store.has_room().await?;
+        Ok(self.node.ports.recorder.has_room().await?)
     }
 
     /// Everybody in the directory.

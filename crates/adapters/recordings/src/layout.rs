@@ -25,6 +25,9 @@ pub(crate) struct Layout {
     root: PathBuf,
 }
 
+/// Room that must be there for more sessions to be recorded.
+const ROOM_BYTES: usize = 64 * 1024;
+
 /// What a chunk's file says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -45,6 +48,14 @@ impl Layout {
 
     pub(crate) fn lock(&self) -> PathBuf {
         self.root.join("lock")
+    }
+
+    /// Whether a file of some size can be written to disk here.
+    pub(crate) fn try_room(&self) -> io::Result<()> {
+        let path = self.root.join("room");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        let written = file.write_all(&[0; ROOM_BYTES]).and_then(|()| file.sync_data());
+        written.and(fs::remove_file(&path))
     }
 
     pub(crate) fn live(&self) -> PathBuf {

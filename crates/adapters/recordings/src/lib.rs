@@ -80,6 +80,12 @@ impl Recorder for LocalRecorder {
         Ok(Box::new(self.begin(session).map_err(unwritable)?))
     }
 
+    /// Writes as much as a few statements take, and takes it away again.
+    fn has_room(&self) -> BoxFuture<'_, Result<(), RecordingError>> {
+        let layout = self.layout.clone();
+        Box::pin(blocking(move || layout.try_room().map_err(unwritable)))
+    }
+
     /// Reports each unsettled journal with all its chunks: also those that were sealed before the crash, whose digests may or may
     /// not be in the ledger. Only those sealed by a recovery are marked recovered. Open journals of this process are left alone.
     fn recover(&self) -> BoxFuture<'_, Result<Vec<Recovered>, RecordingError>> {

@@ -12,7 +12,12 @@ mod sequence;
 mod tree;
 mod writer;
 
-use std::{fs::File, path::Path, sync::Arc, thread};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -40,6 +45,7 @@ pub struct SqliteStore {
     questions: Option<mpsc::Sender<Question>>,
     threads: Vec<thread::JoinHandle<()>>,
     head: Arc<Mutex<TreeHead>>,
+    path: PathBuf,
     entropy: Arc<dyn Entropy>,
     /// Keeps other processes out. Released when the file is closed.
     _lock: File,
@@ -62,7 +68,7 @@ impl SqliteStore {
         let writer = Writer { connection, sequence: Some(sequence), head: Arc::clone(&head) };
         let thread = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run(receiver));
         threads.push(thread.map_err(|cause| StoreError::Unavailable(Box::new(cause)))?);
-        Ok(Self { jobs: Some(jobs), questions: Some(questions), threads, head, entropy, _lock: lock })
+        Ok(Self { jobs: Some(jobs), questions: Some(questions), threads, head, path: path.to_owned(), entropy, _lock: lock })
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -108,6 +114,14 @@ impl Drop for SqliteStore {
 }
 
 impl Store for SqliteStore {
+    /// Writes as much as a few events take beside the file, and takes it away again: SQLite's own log is used again and may have
+    /// room where the disk has none.
+    fn has_room(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut path = self.path.clone().into_os_string();
+        path.push(".room");
+        Box::pin(self.read(move |_| schema::try_room(Path::new(&path))))
+    }
+
     fn append(&self, appends: Vec<Append>, at: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
             let prepared = sequence::prepare(appends, self.entropy.as_ref())?;

@@ -17,6 +17,9 @@ use crate::error::{Refusal, broken, refused};
 /// Marks the file as ours: "SafC".
 const APPLICATION_ID: i64 = 0x5361_6643;
 
+/// Room that must be there for more events to be taken.
+const ROOM_BYTES: usize = 64 * 1024;
+
 /// What turns version `n` into version `n + 1`. Never edited once released, only added to.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
 
@@ -104,6 +107,16 @@ fn private(path: &Path) -> io::Result<File> {
         file.set_permissions(fs::Permissions::from_mode(mode & 0o700))?;
     }
     Ok(file)
+}
+
+/// Whether a file of some size can be written to disk here.
+pub(crate) fn try_room(path: &Path) -> Result<(), StoreError> {
+    let tried = private(path).and_then(|mut file| {
+        io::Write::write_all(&mut file, &[0; ROOM_BYTES])?;
+        file.sync_data()
+    });
+    // What was left by a crash, or could be written in part, is in the way of nobody.
+    tried.and(fs::remove_file(path)).map_err(unavailable)
 }
 
 pub(crate) fn unavailable(cause: io::Error) -> StoreError {

@@ -11,6 +11,8 @@
 
 mod api;
 mod checks;
+mod clock;
+mod disk;
 mod door;
 mod floods;
 mod load;
