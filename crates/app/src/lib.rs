@@ -26,6 +26,7 @@ mod requests;
 mod runs;
 mod start;
 mod tick;
+mod traces;
 mod views;
 mod world;
 
@@ -44,4 +45,5 @@ pub use problem::{Problem, ProblemKind};
 pub use publish::News;
 pub use requests::{AskedFor, NewAccessRequest, Preview};
 pub use start::{Person, SecretError, StartError, read_secret};
+pub use traces::{AccessSteps, Happened, SessionSteps, StatementStep, Traced};
 pub use views::{AccessView, ExplainQuestion, List, Replay, ResourceView, Status};

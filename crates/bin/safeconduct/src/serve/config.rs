@@ -37,6 +37,10 @@ pub struct Config {
     /// Where the figures are read, without TLS and without a sign-in; nowhere if it is not set.
     pub metrics_listen: Option<SocketAddr>,
     pub log_format: LogFormat,
+    /// Where traces are sent, if they are.
+    pub otlp: Option<String>,
+    /// Most statements of a session that are in its trace.
+    pub traced_statements: usize,
     /// How long sessions may finish what they are doing when the gateway is told to stop.
     pub drain: Ttl,
 }
@@ -84,6 +88,8 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("tls.authority", "SAFECONDUCT_TLS_AUTHORITY", "a PEM file"),
     ("metrics.listen", "SAFECONDUCT_METRICS_LISTEN", "an address such as `127.0.0.1:9464`"),
     ("metrics.danger_beyond_loopback", "SAFECONDUCT_METRICS_DANGER_BEYOND_LOOPBACK", "`true` or `false`"),
+    ("telemetry.otlp", "SAFECONDUCT_TELEMETRY_OTLP", "a URL such as `http://127.0.0.1:4318`"),
+    ("telemetry.statements", "SAFECONDUCT_TELEMETRY_STATEMENTS", "a number from 0 to 1000"),
     ("log.format", "SAFECONDUCT_LOG_FORMAT", "`text` or `json`"),
     ("drain.within", "SAFECONDUCT_DRAIN_WITHIN", "a duration such as `30s`"),
     ("limits.pending", "SAFECONDUCT_LIMITS_PENDING", "a duration such as `8h`"),
@@ -164,6 +170,14 @@ impl Config {
                     .to_owned(),
             );
         }
+        let otlp = reader.text("telemetry.otlp");
+        if otlp.as_ref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+            reader.expected("telemetry.otlp");
+        }
+        let traced_statements = reader.parsed("telemetry.statements", 0);
+        if traced_statements > 1000 {
+            reader.expected("telemetry.statements");
+        }
         let config = Self {
             gateway,
             data,
@@ -180,6 +194,8 @@ impl Config {
             token_days: u16::try_from(reader.number("limits.token_days", 90, 3650)).unwrap_or(90),
             bundle: reader.text("bundle").map(PathBuf::from),
             metrics_listen,
+            otlp: otlp.map(|url| url.trim_end_matches('/').to_owned()),
+            traced_statements,
             log_format: reader.parsed("log.format", LogFormat::Text),
             drain: reader.parsed("drain.within", Ttl::from_seconds(30).unwrap_or(Ttl::MINUTE)),
         };

@@ -9,6 +9,7 @@ use safeconduct_policy::BundleFiles;
 use safeconduct_recordings::LocalRecorder;
 use safeconduct_store_sqlite::SqliteStore;
 use safeconduct_system::{SystemClock, SystemEntropy};
+use safeconduct_telemetry::Telemetry;
 use tokio::{
     net::TcpListener,
     sync::{Notify, watch},
@@ -34,6 +35,8 @@ pub struct Running {
     stop: watch::Sender<bool>,
     ticking: watch::Sender<bool>,
     look: Arc<Notify>,
+    /// Traces are sent until the last session has ended.
+    tracing_until: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -101,6 +104,7 @@ impl Running {
 
         let (stop, stopped) = watch::channel(false);
         let look = Arc::new(Notify::new());
+        let tracing_until = watch::Sender::new(false);
         let ticking = app.ticking();
         let mut tasks = vec![tokio::spawn(gateway.run(stopped.clone()))];
         let router = safeconduct_api::router(app.clone(), &safeconduct_api::ApiConfig::default());
@@ -126,10 +130,14 @@ impl Running {
                 }
             }));
         }
+        if let Some(otlp) = config.otlp.clone() {
+            let telemetry = Telemetry { otlp, gateway: config.gateway.clone(), statements: config.traced_statements };
+            tasks.push(tokio::spawn(safeconduct_telemetry::follow(app.clone(), telemetry, tracing_until.subscribe())));
+        }
         if let Some(folder) = config.bundle.clone() {
             tasks.push(tokio::spawn(watch_bundle(app.clone(), folder, bundle_files, Arc::clone(&look), stopped)));
         }
-        Ok(Self { app, config, keys, door, stop, ticking, look, tasks })
+        Ok(Self { app, config, keys, door, stop, ticking, look, tracing_until, tasks })
     }
 
     /// Looks at the watched bundle now.
@@ -145,6 +153,7 @@ impl Running {
         self.stop.send_replace(true);
         self.app.shutdown().await;
         self.ticking.send_replace(true);
+        self.tracing_until.send_replace(true);
         for task in self.tasks {
             if tokio::time::timeout(Duration::from_secs(5), task).await.is_err() {
                 tracing::warn!("a part did not stop in time");
