@@ -1,6 +1,6 @@
 # Two commands: `make demo` and `make test`. Both install what is missing on Debian and Ubuntu; see scripts/install.sh.
 
-.PHONY: help demo test check package soak
+.PHONY: help demo test check package soak regress attack
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -10,6 +10,13 @@ demo: ## install what is missing, build, and run a gateway in front of a real Po
 
 test: ## everything: format, lints, house rules, all tests, real PostgreSQL, real clients, the demonstration
 	@scripts/test.sh
+
+regress: ## PostgreSQL's own regression suite, straight and through the door: what it prints must be the same
+	@cargo build --locked -p safeconduct
+	@scripts/pg-regress.sh
+
+attack: ## every statement of PostgreSQL's tests sent by somebody who may only read
+	@SAFECONDUCT_ATTACK=all cargo test --locked -p safeconduct-gateway-postgres --test corpus -- --nocapture
 
 soak: ## kill -9 at seeded points under load: SEED=1 ROUNDS=200
 	@cargo build --locked -p safeconduct-verify

@@ -11,7 +11,7 @@ if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 
   rustup component add rustfmt clippy
 fi
 need_command promtool prometheus
-need pgbouncer
+need pgbouncer sqlmap
 . scripts/drivers.sh
 
 step "format"

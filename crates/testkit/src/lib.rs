@@ -18,4 +18,4 @@ pub use build::{
 pub use clock::{DryEntropy, START, TestClock, TestEntropy, minutes};
 pub use memory_recorder::MemoryRecorder;
 pub use memory_store::MemoryStore;
-pub use postgres::PostgresServer;
+pub use postgres::{PostgresServer, as_the_servers_user};

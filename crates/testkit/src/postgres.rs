@@ -323,6 +323,21 @@ fn unprivileged() -> Vec<String> {
     }
 }
 
+/// A command that runs as the server's user and can use `folder`: for programs that refuse to run as root.
+///
+/// # Panics
+/// If we are root and there is no user `postgres`.
+#[must_use]
+pub fn as_the_servers_user(program: &str, folder: &Path) -> Command {
+    if let Some(owner) = server_user() {
+        let inside = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+        inside.chain([folder.to_owned()]).for_each(|path| chown(path, Some(owner), None).unwrap());
+    }
+    let mut command = Command::new("env");
+    command.args(unprivileged()).arg(program);
+    command
+}
+
 /// A program of the newest PostgreSQL that is installed.
 fn binary(name: &str) -> PathBuf {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

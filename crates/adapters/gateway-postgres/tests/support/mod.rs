@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "shared by several test programs")]
 
 pub mod raw;
+pub mod state;
 
 use std::{
     collections::BTreeMap,
@@ -120,6 +121,22 @@ impl World {
         self.app.operator_policy(&files).await.unwrap();
     }
 
+    /// Gives somebody's group the right to ask for everything.
+    pub async fn unrestricted_for(&self, name: &str) {
+        let mut files = bundle(&self.server);
+        for (path, text) in &mut files.files {
+            if path.starts_with("resources/") {
+                let unrestricted = String::from_utf8_lossy(text).replace("[postgres]\n", "[postgres]\ndanger_unrestricted = true\n");
+                *text = unrestricted.into_bytes();
+            }
+        }
+        let permit = format!(
+            "@id(\"everything\") permit (principal == Person::\"{name}\", action == Action::\"unrestricted\", resource == Resource::\"orders-db\");\n"
+        );
+        files.files.insert("policies/everything.cedar".to_owned(), permit.into_bytes());
+        self.app.operator_policy(&files).await.unwrap();
+    }
+
     pub fn caller(&self, name: &str) -> Caller {
         let bits = name.bytes().fold(1_u64, |bits, byte| bits.wrapping_mul(31).wrapping_add(byte.into()));
         Caller {
@@ -209,11 +226,7 @@ impl World {
     pub async fn psql(&self, secret: &DoorSecret, arguments: &[&str], sql: &str) -> Said {
         let mut psql = self.client(secret, "psql");
         psql.args(["-X", "-A", "-t"]).args(arguments);
-        let mut child = psql.spawn().unwrap();
-        let mut input = child.stdin.take().unwrap();
-        let _ = input.write_all(sql.as_bytes()).await;
-        drop(input);
-        child.wait_with_output().await.unwrap().into()
+        feed(psql, sql).await
     }
 
     /// Waits until the server says so.
@@ -258,6 +271,19 @@ impl World {
             let _ = news.recv().await;
         }
     }
+}
+
+/// Runs a program with this text on its standard input.
+pub async fn feed(mut program: Command, text: &str) -> Said {
+    let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let write = async move {
+        // Whoever ended before it read everything said why.
+        let _ = input.write_all(text.as_bytes()).await;
+    };
+    // At once: a program whose output nobody takes stops reading.
+    let ((), output) = tokio::join!(write, child.wait_with_output());
+    output.unwrap().into()
 }
 
 /// What a program said.
