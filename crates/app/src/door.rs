@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::{
     authorize::{Holds, Judged, Refusal},
     door_session::{DoorSession, JournalState},
+    minting::{MintedRole, intend},
     node::App,
     ports::{Record, What},
     world::World,
@@ -38,6 +39,8 @@ pub(crate) struct Door {
     pub holds: Mutex<Holds>,
     judged: ArcSwap<Judged>,
     pub journal: tokio::sync::Mutex<JournalState>,
+    /// The session's own login role at the server.
+    pub minted: Option<MintedRole>,
 }
 
 /// What a session may still do.
@@ -269,6 +272,10 @@ impl App {
                 at: now,
             },
         );
+        let minted = MintedRole::of(&id, &found, &database);
+        if let Some(minted) = &minted {
+            intend(&mut work, &id, minted.role.name.clone());
+        }
         let door = Arc::new(Door {
             id: id.clone(),
             principal,
@@ -283,6 +290,7 @@ impl App {
             holds: Mutex::default(),
             judged: ArcSwap::default(),
             journal: tokio::sync::Mutex::new(JournalState::begun(journal)),
+            minted,
         });
         // While the guard is held: a revocation that follows can't be overwritten by what was true before it.
         door.refresh(&work.world, now, || "no grant is left".to_owned());

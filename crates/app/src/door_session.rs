@@ -62,6 +62,14 @@ impl DoorSession {
         Self { app, door, closed: false }
     }
 
+    pub(crate) const fn app(&self) -> &App {
+        &self.app
+    }
+
+    pub(crate) const fn door(&self) -> &Arc<Door> {
+        &self.door
+    }
+
     #[must_use]
     pub fn id(&self) -> &SessionId {
         &self.door.id
@@ -272,6 +280,8 @@ impl Drop for DoorSession {
 
 impl App {
     async fn close_door(self, door: Arc<Door>, why: String) {
+        // First of all: what runs at the server ends with it.
+        self.retire_role_of(&door);
         let held: Vec<AccessRequestId> = std::mem::take(&mut *door.holds.lock()).into_iter().collect();
         for id in held {
             self.withdraw_hold(&id, Withdrawal::SessionEnded).await;

@@ -1,7 +1,7 @@
 //! The application itself: its parts, its one writer, and how a unit of work becomes true.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, OnceLock},
 };
 
@@ -21,7 +21,8 @@ use crate::{
     identity::SignIns,
     judge::statement_of,
     meters::Meters,
-    ports::{CheckpointSigner, Clock, Entropy, Executor, Recorder, Store},
+    minting::Given,
+    ports::{CheckpointSigner, Clock, Entropy, Executor, Minting, Recorder, Store},
     problem::{Problem, ProblemKind},
     publish::News,
     world::{Work, World},
@@ -97,6 +98,10 @@ pub(crate) struct Node {
     pub holds: Mutex<HashMap<AccessRequestId, oneshot::Sender<HoldOutcome>>>,
     pub runs: Mutex<HashMap<AccessRequestId, watch::Sender<bool>>>,
     pub executor: OnceLock<Arc<dyn Executor>>,
+    pub minting: OnceLock<Arc<dyn Minting>>,
+    pub given: Mutex<Given>,
+    /// Roles at servers that no session accounts for, as of the last look.
+    pub unknown_roles: Mutex<BTreeMap<ResourceName, BTreeSet<String>>>,
     pub sign_ins: SignIns,
     pub floods: Floods,
     pub door_secrets: Mutex<DoorSecrets>,

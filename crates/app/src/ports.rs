@@ -8,6 +8,8 @@ use safeconduct_lifecycle::{Chunk, Event, StreamId};
 use safeconduct_model::{AccessRequestId, Digest, GrantId, Parameter, PrincipalName, ResourceName, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use crate::minting_port::{Login, Minting, MintingError, Object, Privilege, Rights, Role};
+
 /// A future that ports return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -72,6 +74,7 @@ pub struct SessionRow {
     pub principal: PrincipalName,
     pub resource: ResourceName,
     pub opened_at: Timestamp,
+    /// Set once it is over: closed, and its login role retired. Only others are loaded at start.
     pub closed_at: Option<Timestamp>,
 }
 
@@ -416,6 +419,8 @@ pub struct Run {
     pub resource: Arc<safeconduct_model::Resource>,
     pub action: safeconduct_model::SqlAction,
     pub principal: PrincipalName,
+    /// The login made for it; `None` if the resource's stored login is used.
+    pub login: Option<Login>,
     /// Resolves when the action must stop: revoked, expired, disabled.
     pub stop: tokio::sync::watch::Receiver<bool>,
 }

@@ -44,9 +44,22 @@ impl App {
             let outcome = match app.world().resource(&claimed.envelope.resource).cloned() {
                 None => ExactOutcome::RefusedNotRun { why: "the resource is gone".to_owned() },
                 Some(resource) => {
-                    let run = Run { permit: app.mint_claimed(&session, &claimed), resource, action, principal, stop: stopped };
-                    let performed = tokio::spawn(async move { executor.execute(run, &mut Channel(parts)).await });
-                    performed.await.unwrap_or_else(|_| ExactOutcome::Unknown { why: "the gateway failed while it ran".to_owned() })
+                    let permit = app.mint_claimed(&session, &claimed);
+                    match app.mint_for_run(&session, &claimed, &resource, &action.database).await {
+                        Err(error) => {
+                            tracing::warn!(%id, error = &error as &dyn std::error::Error, "no login for the action");
+                            app.close_run(&session, None, "no login could be made").await;
+                            ExactOutcome::RefusedNotRun { why: "the gateway could make no login for it".to_owned() }
+                        }
+                        Ok(login) => {
+                            let run = Run { permit, resource, action, principal, login: login.clone(), stop: stopped };
+                            let performed = tokio::spawn(async move { executor.execute(run, &mut Channel(parts)).await });
+                            let failed = |_| ExactOutcome::Unknown { why: "the gateway failed while it ran".to_owned() };
+                            let outcome = performed.await.unwrap_or_else(failed);
+                            app.close_run(&session, login, "the action is over").await;
+                            outcome
+                        }
+                    }
                 }
             };
             app.settle(&id, outcome.clone()).await;

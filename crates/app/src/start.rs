@@ -121,6 +121,9 @@ impl App {
                 holds: parking_lot::Mutex::default(),
                 runs: parking_lot::Mutex::default(),
                 executor: std::sync::OnceLock::new(),
+                minting: std::sync::OnceLock::new(),
+                given: parking_lot::Mutex::default(),
+                unknown_roles: parking_lot::Mutex::default(),
                 sign_ins,
                 floods: Floods::default(),
                 door_secrets: parking_lot::Mutex::new(door_secrets.into_iter().collect()),
@@ -307,6 +310,13 @@ impl App {
         }
     }
 
+    /// Waits until no closed session has a login role left.
+    async fn roles_are_retired(&self) {
+        while self.unretired_roles() > 0 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// How many sessions are open and exact actions run.
     #[must_use]
     pub fn open_work(&self) -> usize {
@@ -330,6 +340,8 @@ impl App {
         }
         // Nobody waits longer for a client that does not go.
         let _ = tokio::time::timeout(CUT_WITHIN, self.is_empty()).await;
+        // What is not retired by then is retired after the next start.
+        let _ = tokio::time::timeout(CUT_WITHIN, self.roles_are_retired()).await;
         if let Err(problem) = self.tell_left_out(true).await {
             tracing::error!(%problem, "what was left out could not be recorded");
         }

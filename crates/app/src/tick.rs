@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use safeconduct_lifecycle::{AccessState, Command};
 use tokio::{sync::watch, time::Instant};
 
-use crate::{node::App, problem::Problem};
+use crate::{minting::WithRights, node::App, problem::Problem};
 
 /// Longest time between two ticks.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -60,10 +60,12 @@ impl App {
         let mut connected: HashSet<_> = self.node.doors.lock().values().map(|d| (d.principal.clone(), d.resource.name.clone())).collect();
         // A session that goes on under another grant does not keep this one open.
         connected.retain(|(holder, resource)| work.world.live_grants(holder, resource, work.now).is_empty());
+        let with_rights = WithRights::of(&work.world, &self.node.given.lock());
         let done: Vec<_> = work
             .world
             .access
             .over()
+            .filter(|a| !with_rights.has(a))
             .filter(|a| a.envelope.scope.is_exact() || !connected.contains(&(a.envelope.requester.clone(), a.envelope.resource.clone())))
             .take(AT_ONCE)
             .map(|a| a.envelope.access_request.clone())

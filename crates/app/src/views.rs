@@ -375,6 +375,7 @@ impl App {
             *grants.entry(access.envelope.resource.to_string()).or_default() += 1;
         }
         let entries = self.node.ports.store.tree_head().await.ok().map(|head| head.size);
+        self.node.meters.credentials_unretired(self.unretired_roles());
         self.node.meters.text(&Standing {
             sessions,
             holds,

@@ -140,7 +140,7 @@ impl World {
         self.access.drop_closed();
         for stream in changed {
             if let StreamId::Session(id) = stream
-                && self.sessions.get(id).is_some_and(|session| session.closed.is_some())
+                && self.sessions.get(id).is_some_and(|session| !session.is_open())
             {
                 self.sessions.remove_mut(id);
             }
@@ -254,7 +254,7 @@ fn row(world: &World, stream: &StreamId) -> Option<Row> {
                 principal: session.principal.clone(),
                 resource: session.resource.clone(),
                 opened_at: session.opened_at,
-                closed_at: session.closed.as_ref().map(|(at, _)| *at),
+                closed_at: session.closed.as_ref().filter(|_| !session.is_open()).map(|(at, _)| *at),
             })
         }),
         _ => None,

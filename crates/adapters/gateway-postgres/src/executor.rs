@@ -46,7 +46,7 @@ impl PostgresExecutor {
 
     async fn run(&self, run: Run, sink: &mut (dyn ResultSink + Send)) -> ExactOutcome {
         let not_run = |why: String| ExactOutcome::RefusedNotRun { why };
-        let Run { permit, resource, action, principal, mut stop } = run;
+        let Run { permit, resource, action, principal, login: minted, mut stop } = run;
         if permit.claimed().is_none() {
             return not_run("the action was not claimed".into());
         }
@@ -62,7 +62,15 @@ impl PostgresExecutor {
             Err(_) => return not_run("the action can't be put into messages".into()),
         };
         let application_name = format!("safeconduct {} {principal}", permit.session());
-        let login = Login { resource: &resource, database: &action.database, application_name: &application_name, settings: &settings };
+        let login = Login {
+            resource: &resource,
+            database: &action.database,
+            application_name: &application_name,
+            settings: &settings,
+            minted: minted.as_ref(),
+            read_only: false,
+            expects_refusal: false,
+        };
         let upstream = tokio::select! {
             connected = upstream::connect(&login, &self.secrets, self.limits.upstream_connect) => connected,
             () = raised(&mut stop) => return not_run("stopped before it was sent".into()),

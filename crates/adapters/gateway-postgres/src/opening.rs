@@ -2,17 +2,21 @@
 //!
 //! The door's proof is sent only after the session was opened, so that a right secret without a grant looks like a wrong one.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use safeconduct_app::{DoorLookup, DoorRefused, DoorSession, Turned};
+use safeconduct_app::{DoorLookup, DoorRefused, DoorSession, SessionEnd, Turned, ports::Login as Minted};
 use safeconduct_model::Operation;
 use safeconduct_protocol::postgres::{
     gate::own_name,
     messages::{self, Report, TransactionStatus},
     startup::OpenSession,
 };
-use tokio::{io::AsyncWriteExt, sync::watch, time::Instant};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use crate::{
     greeting::say_farewell,
@@ -90,16 +94,25 @@ async fn begin(
         decide_setting(session, name, value).map_err(|report| (report, format!("startup parameter `{name}` refused")))?;
     }
     let application_name = wishes.upstream_name(session.id().as_str());
+    let mut standing = session.standing();
+    let cut = |end: SessionEnd| (Report::new(end.sqlstate, end.reason.clone()), end.reason);
+    let minted = tokio::select! {
+        minted = mint(session, shared.config.limits.upstream_connect) => minted?,
+        end = session::ended(&mut standing) => return Err(cut(end)),
+    };
+    let read_only = session.read_only();
     let login = Login {
         resource: session.resource(),
         database: session.database(),
         application_name: &application_name,
         settings: &wishes.settings,
+        minted: minted.as_ref(),
+        read_only: read_only == Some(true),
+        expects_refusal: false,
     };
-    let mut standing = session.standing();
     let connected = tokio::select! {
         connected = upstream::connect(&login, &shared.config.secrets, shared.config.limits.upstream_connect) => connected,
-        end = session::ended(&mut standing) => return Err((Report::new(end.sqlstate, end.reason.clone()), end.reason)),
+        end = session::ended(&mut standing) => return Err(cut(end)),
     };
     let upstream = connected.map_err(|error| {
         shared.app.meters().upstream_failed(session.resource().name.as_str());
@@ -116,6 +129,22 @@ async fn begin(
     let mut ready = BytesMut::from(messages::backend_key_data(key.process(), key.key()));
     ready.extend_from_slice(&messages::ready_for_query(TransactionStatus::Idle));
     Ok(Ends { upstream, to_client: out, ready, key, cancels })
+}
+
+/// The session's own login, if the resource makes one.
+async fn mint(session: &DoorSession, limit: Duration) -> Result<Option<Minted>, (Report, String)> {
+    let failed = |why: &str| {
+        let message = format!("the gateway could not make a login at the server of `{}`", session.resource().name);
+        (Report::new("08006", message), why.to_owned())
+    };
+    match timeout(limit, session.mint()).await {
+        Ok(Ok(minted)) => Ok(minted),
+        Ok(Err(error)) => {
+            tracing::warn!(session = %session.id(), error = &error as &dyn std::error::Error, "no login could be made");
+            Err(failed("no login could be made"))
+        }
+        Err(_) => Err(failed("no login was made in time")),
+    }
 }
 
 /// Decides a startup parameter like the SET it stands for: only what needs nothing but `connect` is passed.

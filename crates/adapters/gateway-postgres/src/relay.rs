@@ -316,8 +316,10 @@ impl Relay {
             session: self.session.id().to_string(),
             secrets: Arc::clone(&self.shared.config.secrets),
         };
+        let role_of_its_own = self.session.read_only().is_some();
         Some(async move {
-            if busy {
+            // Retiring a role of its own ends its processes.
+            if busy && !role_of_its_own {
                 remains.end(limits.cancel, limits.upstream_connect).await;
             } else {
                 remains.target.send(limits.cancel).await;

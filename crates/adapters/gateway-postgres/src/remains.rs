@@ -51,7 +51,7 @@ impl Remains {
 
     async fn terminate(&self, connect: Duration) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let name = format!("safeconduct ending {}", self.session);
-        let login = Login { resource: &self.resource, database: &self.database, application_name: &name, settings: &[] };
+        let login = Login::own(&self.resource, &self.database, &name);
         let mut upstream = upstream::connect(&login, &self.secrets, connect).await?;
         let mut request = BytesMut::new();
         frontend::query(&self.statement(), &mut request)?;

@@ -23,6 +23,7 @@ use crate::{
     cancel::{Cancel, CancelKey},
     holding::{Held, Waited},
     listener::Shared,
+    minting,
     relay::Relay,
     settings::Wishes,
     signal::raised,
@@ -272,6 +273,7 @@ async fn end(
         tokio::spawn(ending.instrument(span))
     });
     if cancelling.is_some() {
+        session.retire_role();
         // Nothing more goes to the server, not even what was decided already.
         drop(server);
         say(&mut relay.client_out, client, farewell).await;
@@ -279,7 +281,8 @@ async fn end(
         let (server_read, mut server_write) = server;
         let tell_server = timeout(farewell, relay.server_out.send_all(&mut server_write));
         let (_, ()) = tokio::join!(tell_server, say(&mut relay.client_out, client, farewell));
-        drop((server_read, server_write));
+        minting::let_finish(&session, server_read).await;
+        drop(server_write);
     }
     if let Some(since) = session.since_end() {
         shared.app.meters().cut_client.took(since);

@@ -13,7 +13,8 @@ use postgres_protocol::{
     },
     message::frontend,
 };
-use safeconduct_model::{Credentials, Postgres, Resource, SecretRef};
+use safeconduct_app::ports::Login as Minted;
+use safeconduct_model::{Postgres, Resource, SecretRef};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use zeroize::Zeroizing;
 
@@ -44,6 +45,19 @@ pub(crate) struct Login<'a> {
     pub application_name: &'a str,
     /// Settings the client asked for and may have.
     pub settings: &'a [(String, String)],
+    /// The login made for the session; without one the stored login is used.
+    pub minted: Option<&'a Minted>,
+    /// Transactions are read only unless they say otherwise.
+    pub read_only: bool,
+    /// A refusal of the login is what is hoped for, and no news.
+    pub expects_refusal: bool,
+}
+
+impl<'a> Login<'a> {
+    /// The gateway's own errands.
+    pub(crate) const fn own(resource: &'a Resource, database: &'a str, application_name: &'a str) -> Self {
+        Self { resource, database, application_name, settings: &[], minted: None, read_only: false, expects_refusal: false }
+    }
 }
 
 /// A connection that is signed in and idle.
@@ -114,14 +128,21 @@ pub(crate) async fn connect(login: &Login<'_>, secrets: &Secrets, limit: Duratio
 }
 
 async fn open(login: &Login<'_>, postgres: &Postgres, resource: &str, secrets: &Secrets) -> Result<Upstream, UpstreamError> {
-    let Credentials::Static { user, password } = &postgres.credentials;
-    let password = secrets(password).map_err(|source| UpstreamError::NoLogin { resource: resource.to_owned(), source })?;
+    let no_login = |source| UpstreamError::NoLogin { resource: resource.to_owned(), source };
+    let (user, password) = match login.minted {
+        Some(minted) => (&minted.role, minted.password.clone()),
+        None => {
+            let (user, password) = postgres.credentials.stored();
+            (user, secrets(password).map_err(no_login)?)
+        }
+    };
     let unreachable = |source| UpstreamError::Unreachable { resource: resource.to_owned(), source };
     let tls = Tls::of(postgres, resource)?;
     let tcp = TcpStream::connect((postgres.host.as_str(), postgres.port)).await.map_err(unreachable)?;
     let address = tcp.peer_addr().map_err(unreachable)?;
     let stream = encrypt(tcp, tls.as_ref()).await.map_err(|error| classify_tls(error, resource))?;
-    let mut sign_in = SignIn { stream, reader: Reader::default(), resource, user, password: &password };
+    let mut sign_in =
+        SignIn { stream, reader: Reader::default(), resource, user, password: &password, expects_refusal: login.expects_refusal };
     sign_in.start(login, postgres).await?;
     sign_in.authenticate().await?;
     let (parameters, process, secret) = sign_in.settle().await?;
@@ -154,7 +175,7 @@ fn require_pins(parameters: &[(String, String)], resource: &str) -> Result<(), U
 }
 
 /// The schemas in which names are looked up, quoted, temporary objects last.
-fn search_path(postgres: &Postgres) -> String {
+pub(crate) fn search_path(postgres: &Postgres) -> String {
     let mut path = String::new();
     for schema in postgres.search_path.iter().filter(|schema| *schema != "pg_temp") {
         path.push('"');
@@ -171,6 +192,7 @@ struct SignIn<'a> {
     resource: &'a str,
     user: &'a str,
     password: &'a str,
+    expects_refusal: bool,
 }
 
 impl SignIn<'_> {
@@ -190,7 +212,7 @@ impl SignIn<'_> {
 
     async fn start(&mut self, login: &Login<'_>, postgres: &Postgres) -> Result<(), UpstreamError> {
         let path = search_path(postgres);
-        let pinned = [
+        let mut pinned = vec![
             ("user", self.user),
             ("database", login.database),
             ("application_name", login.application_name),
@@ -198,9 +220,12 @@ impl SignIn<'_> {
             ("standard_conforming_strings", "on"),
             ("search_path", &path),
         ];
+        if login.read_only {
+            pinned.push(("default_transaction_read_only", "on"));
+        }
         let asked = login.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let asked = asked.filter(|(name, _)| !pinned.iter().any(|(pin, _)| pin.eq_ignore_ascii_case(name)));
-        let parameters: Vec<(&str, &str)> = pinned.into_iter().chain(asked).collect();
+        let parameters: Vec<(&str, &str)> = pinned.iter().copied().chain(asked).collect();
         self.send(|out| frontend::startup_message(parameters, out)).await
     }
 
@@ -222,7 +247,9 @@ impl SignIn<'_> {
     /// What a client hears when the server turns us away: its own words only about the database and how busy it is.
     fn refused(&self, report: &Report) -> UpstreamError {
         let resource = self.resource.to_owned();
-        tracing::warn!(%resource, sqlstate = report.sqlstate, message = report.message, "server refused the gateway");
+        if !self.expects_refusal {
+            tracing::warn!(%resource, sqlstate = report.sqlstate, message = report.message, "server refused the gateway");
+        }
         match report.sqlstate.as_str() {
             "3D000" | "53300" | "57P03" | "55000" | "22023" | "42704" => {
                 UpstreamError::Refused { sqlstate: report.sqlstate.clone(), message: report.message.clone() }
@@ -314,7 +341,7 @@ impl SignIn<'_> {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use safeconduct_model::{Ttl, UpstreamTls};
+    use safeconduct_model::{Credentials, Ttl, UpstreamTls};
     use tokio::io::AsyncReadExt;
 
     use super::*;
@@ -370,7 +397,7 @@ mod tests {
             time_zone: "UTC".into(),
         };
         let secrets: Secrets = Arc::new(|_| Ok(Zeroizing::new("secret".to_owned())));
-        let login = Login { resource: &resource, database: "orders", application_name: "test", settings: &[] };
+        let login = Login::own(&resource, "orders", "test");
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut startup = [0; 512];

@@ -13,4 +13,6 @@ pub use access::{Access, AccessEvent, AccessState, Actor, Approval, Evidence, Ex
 pub use decide::{Command, Refused, Reviewer, check_reviewer, decide, replay, tally};
 pub use directory::{ADMINISTRATORS, Directory, DirectoryEvent};
 pub use event::{Event, InvalidStream, StreamId, UnreadableEvent};
-pub use session::{Chunk, LeftOut, NodeEvent, PolicyEvent, Session, SessionEvent, SignInEvent, evolve as evolve_session};
+pub use session::{
+    Chunk, Credential, LeftOut, NodeEvent, PolicyEvent, Retirement, Session, SessionEvent, SignInEvent, evolve as evolve_session,
+};

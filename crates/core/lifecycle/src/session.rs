@@ -18,7 +18,46 @@ pub struct Session {
     pub chunks: Vec<Chunk>,
     pub closed: Option<(Timestamp, String)>,
     pub statements: u64,
+    /// The login role made for it, if one was.
+    pub credential: Option<Credential>,
     pub version: u64,
+}
+
+/// The login role of a session at the resource's server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    pub role: String,
+    /// The bundle whose resource file says where it is made.
+    pub bundle: Digest,
+    /// Set once it is proved that nobody can sign in with it.
+    pub retired: Option<Retirement>,
+}
+
+/// What was done to retire a login role, and what proves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retirement {
+    /// False if the server had no such role: it was never made, or somebody dropped it.
+    pub existed: bool,
+    /// Connections that were ended by force.
+    pub ended: u32,
+    /// Databases in which something of it was left: what it owned went to another owner, its rights were dropped.
+    pub cleared: Vec<String>,
+    /// The error code with which the server refused the probe's sign-in.
+    pub probe: String,
+}
+
+impl Session {
+    /// True while something can still happen to it: it is open, or its login role may still work.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.closed.is_none() || self.unretired().is_some()
+    }
+
+    /// The login role that may still work.
+    #[must_use]
+    pub fn unretired(&self) -> Option<&Credential> {
+        self.credential.as_ref().filter(|credential| credential.retired.is_none())
+    }
 }
 
 /// A sealed part of a recording.
@@ -58,6 +97,23 @@ pub enum SessionEvent {
         why: String,
         at: Timestamp,
     },
+    /// A login role is about to be made: from here on it may exist.
+    CredentialIntended {
+        role: String,
+        bundle: Digest,
+        at: Timestamp,
+    },
+    CredentialMinted {
+        role: String,
+        at: Timestamp,
+    },
+    /// It is proved that nobody can sign in with it any more.
+    CredentialRetired {
+        role: String,
+        #[serde(flatten)]
+        proof: Retirement,
+        at: Timestamp,
+    },
     Closed {
         why: String,
         statements: u64,
@@ -74,6 +130,9 @@ impl SessionEvent {
             Self::ActionRefused { .. } => "action_refused",
             Self::ChunkSealed { .. } => "chunk_sealed",
             Self::RecordingLost { .. } => "recording_lost",
+            Self::CredentialIntended { .. } => "credential_intended",
+            Self::CredentialMinted { .. } => "credential_minted",
+            Self::CredentialRetired { .. } => "credential_retired",
             Self::Closed { .. } => "session_closed",
         }
     }
@@ -95,6 +154,7 @@ pub fn evolve(session: Option<Session>, id: &SessionId, event: &SessionEvent) ->
                 chunks: Vec::new(),
                 closed: None,
                 statements: 0,
+                credential: None,
                 version: 1,
             }),
             _ => None,
@@ -102,7 +162,19 @@ pub fn evolve(session: Option<Session>, id: &SessionId, event: &SessionEvent) ->
     };
     session.version += 1;
     match event {
-        SessionEvent::Opened { .. } | SessionEvent::ActionRefused { .. } | SessionEvent::RecordingLost { .. } => {}
+        SessionEvent::Opened { .. }
+        | SessionEvent::ActionRefused { .. }
+        | SessionEvent::RecordingLost { .. }
+        | SessionEvent::CredentialMinted { .. } => {}
+        SessionEvent::CredentialIntended { role, bundle, .. } => {
+            session.credential.get_or_insert_with(|| Credential { role: role.clone(), bundle: *bundle, retired: None });
+        }
+        SessionEvent::CredentialRetired { role, proof, .. } => {
+            if let Some(credential) = session.credential.as_mut().filter(|credential| credential.role == *role) {
+                // The first proof stands.
+                credential.retired.get_or_insert_with(|| proof.clone());
+            }
+        }
         SessionEvent::ChunkSealed { chunk, .. } => session.chunks.push(chunk.clone()),
         SessionEvent::Closed { why, statements, at } => {
             session.statements = *statements;
@@ -219,6 +291,12 @@ pub enum NodeEvent {
         lost: Option<String>,
         at: Timestamp,
     },
+    /// A server has roles that are named like those of sessions and that this ledger does not know. They are left alone.
+    UnknownRoles {
+        resource: ResourceName,
+        roles: Vec<String>,
+        at: Timestamp,
+    },
 }
 
 /// What a flood makes too much of to record one by one.
@@ -245,6 +323,7 @@ impl NodeEvent {
             Self::Restored { .. } => "store_restored",
             Self::RecordsLeftOut { .. } => "records_left_out",
             Self::RecordingWithoutSession { .. } => "recording_without_session",
+            Self::UnknownRoles { .. } => "unknown_roles",
         }
     }
 }

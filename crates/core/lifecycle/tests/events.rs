@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use common::*;
 use safeconduct_lifecycle::{
-    AccessEvent, Approval, Chunk, DirectoryEvent, Event, ExactOutcome, LeftOut, NodeEvent, PolicyEvent, Session, SessionEvent, SignInEvent,
-    Start, StreamId, TransactionEnd, Withdrawal, evolve_session,
+    AccessEvent, Approval, Chunk, DirectoryEvent, Event, ExactOutcome, LeftOut, NodeEvent, PolicyEvent, Retirement, Session, SessionEvent,
+    SignInEvent, Start, StreamId, TransactionEnd, Withdrawal, evolve_session,
 };
 use safeconduct_model::{AccessRequestId, Digest, Outcome, SessionId, SignInId};
 
@@ -54,6 +54,10 @@ fn access_events() -> Vec<AccessEvent> {
     events
 }
 
+fn proof() -> Retirement {
+    Retirement { existed: true, ended: 1, cleared: vec!["orders".into()], probe: "28P01".into() }
+}
+
 fn session_events() -> Vec<SessionEvent> {
     let chunk = Chunk { number: 1, digest: Digest::of_bytes(b"chunk"), size_bytes: 4_096, records: 7, recovered: true };
     vec![
@@ -68,7 +72,10 @@ fn session_events() -> Vec<SessionEvent> {
         SessionEvent::ActionRefused { why: "needs write".into(), at: at(1) },
         SessionEvent::ChunkSealed { chunk, at: at(2) },
         SessionEvent::RecordingLost { why: "the disk is gone".into(), at: at(3) },
+        SessionEvent::CredentialIntended { role: "safeconduct_se-1".into(), bundle: Digest::of_bytes(b"b"), at: at(3) },
+        SessionEvent::CredentialMinted { role: "safeconduct_se-1".into(), at: at(3) },
         SessionEvent::Closed { why: "grant expired".into(), statements: 12, at: at(4) },
+        SessionEvent::CredentialRetired { role: "safeconduct_se-1".into(), proof: proof(), at: at(5) },
     ]
 }
 
@@ -108,6 +115,7 @@ fn every_event() -> Vec<(StreamId, Event)> {
             lost: Some("half a line".into()),
             at: at(0),
         },
+        NodeEvent::UnknownRoles { resource: "orders-db".parse().unwrap(), roles: vec!["safeconduct_x".into()], at: at(0) },
     ];
     let access = StreamId::Access(AccessRequestId::from_bits(1));
     let session = StreamId::Session(SessionId::from_bits(1));
@@ -170,7 +178,23 @@ fn a_session_is_what_its_events_made_it() {
     let id = SessionId::from_bits(1);
     let events = session_events();
     let replayed = events.iter().fold(None::<Session>, |session, event| evolve_session(session, &id, event)).unwrap();
-    assert_eq!((replayed.statements, replayed.chunks.len(), replayed.version), (12, 1, 5));
+    assert_eq!((replayed.statements, replayed.chunks.len(), replayed.version), (12, 1, 8));
     assert_eq!(replayed.closed, Some((at(4), "grant expired".to_owned())));
     assert_eq!(evolve_session(None, &id, events.last().unwrap()), None, "a session begins by being opened");
+}
+
+#[test]
+fn f06_a_session_stays_open_until_its_role_is_proved_retired() {
+    let id = SessionId::from_bits(1);
+    let after = |count: usize| {
+        let events = session_events();
+        events.iter().take(count).fold(None::<Session>, |session, event| evolve_session(session, &id, event)).unwrap()
+    };
+    let (closed, retired) = (after(7), after(8));
+    assert!(closed.closed.is_some() && closed.is_open() && closed.unretired().is_some());
+    assert!(!retired.is_open() && retired.unretired().is_none());
+    assert_eq!(retired.credential.unwrap().retired, Some(proof()));
+    // A proof about another role proves nothing about this one.
+    let other = SessionEvent::CredentialRetired { role: "safeconduct_se-2".into(), proof: proof(), at: at(5) };
+    assert!(evolve_session(Some(closed), &id, &other).unwrap().is_open());
 }

@@ -26,6 +26,8 @@ pub use operation::{Operation, OperationSet, UnknownOperation};
 pub use permit::{MintingKey, Permit};
 pub use principal::{Principal, PrincipalKind};
 pub use quorum::{Bar, Counted, Quorum};
-pub use resource::{Credentials, InvalidSecretRef, Postgres, Resource, ResourceKind, SecretRef, Sensitivity, UpstreamTls};
+pub use resource::{
+    Credentials, InvalidSecretRef, Minted, Postgres, Resource, ResourceKind, SESSION_ROLE_PREFIX, SecretRef, Sensitivity, UpstreamTls,
+};
 pub use text::{UnfitText, Words};
 pub use time::{InvalidTimestamp, InvalidTtl, Timestamp, Ttl};

@@ -95,6 +95,42 @@ pub enum UpstreamTls {
 pub enum Credentials {
     /// One stored login. The secret is a reference, never a value.
     Static { user: String, password: SecretRef },
+    /// A login role per session, made and retired by the gateway's own account.
+    Minted(Minted),
+}
+
+/// What the names of sessions' login roles begin with; the session's id follows.
+pub const SESSION_ROLE_PREFIX: &str = "safeconduct_";
+
+/// How login roles are made: by whom, and what each operation gives them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Minted {
+    /// The gateway's own account: may create roles, is no superuser.
+    pub user: String,
+    pub password: SecretRef,
+    /// The group roles of which a session's role is a member while a grant gives the operation. What is not here gives nothing.
+    pub roles: BTreeMap<Operation, BTreeSet<String>>,
+    /// Who gets what a session's role owns when it is retired; the gateway's own account if `None`.
+    pub owner: Option<String>,
+}
+
+impl Credentials {
+    /// The stored login: the one all sessions share, or the gateway's own account.
+    #[must_use]
+    pub const fn stored(&self) -> (&String, &SecretRef) {
+        match self {
+            Self::Static { user, password } | Self::Minted(Minted { user, password, .. }) => (user, password),
+        }
+    }
+
+    /// How login roles are made, if each session gets one.
+    #[must_use]
+    pub const fn minted(&self) -> Option<&Minted> {
+        match self {
+            Self::Static { .. } => None,
+            Self::Minted(minted) => Some(minted),
+        }
+    }
 }
 
 /// A reference to a secret: `env:NAME` or `file:/path`. Never the secret.

@@ -164,10 +164,20 @@ fn postgres_fields(postgres: &Postgres) -> Vec<(&'static str, String)> {
             format!("ca_file {ca_file}, server_name {}", server_name.as_deref().unwrap_or(&postgres.host))
         }
     };
-    let Credentials::Static { user, password } = &postgres.credentials;
+    let (user, password) = postgres.credentials.stored();
     let password = match password {
         SecretRef::Env(name) => format!("env:{name}"),
         SecretRef::File(path) => format!("file:{path}"),
+    };
+    let (kind, roles, owner) = match &postgres.credentials {
+        Credentials::Static { .. } => ("static", Vec::new(), ""),
+        Credentials::Minted(minted) => {
+            let roles = minted.roles.iter().map(|(operation, roles)| {
+                let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
+                format!("{operation}={}", roles.join("+"))
+            });
+            ("minted", roles.collect(), minted.owner.as_deref().unwrap_or_default())
+        }
     };
     let functions: Vec<String> = postgres.functions.iter().map(|(name, class)| format!("{name}={class}")).collect();
     vec![
@@ -176,8 +186,11 @@ fn postgres_fields(postgres: &Postgres) -> Vec<(&'static str, String)> {
         ("postgres.database", postgres.database.clone()),
         ("postgres.databases", postgres.databases.iter().cloned().collect::<Vec<_>>().join(", ")),
         ("postgres.tls", tls),
+        ("postgres.credentials.kind", kind.to_owned()),
         ("postgres.credentials.user", user.clone()),
         ("postgres.credentials.password", password),
+        ("postgres.credentials.roles", roles.join(", ")),
+        ("postgres.credentials.owner", owner.to_owned()),
         ("postgres.search_path", postgres.search_path.join(", ")),
         ("postgres.functions", functions.join(", ")),
         ("postgres.danger_unrestricted", postgres.danger_unrestricted.to_string()),

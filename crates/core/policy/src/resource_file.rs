@@ -4,11 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZoneDatabase;
 use safeconduct_model::{
-    Credentials, GroupName, Operation, Postgres, Resource, ResourceKind, ResourceName, SecretRef, Sensitivity, Ttl, UpstreamTls, Words,
+    Credentials, GroupName, Minted, Operation, Postgres, Resource, ResourceKind, ResourceName, SESSION_ROLE_PREFIX, SecretRef, Sensitivity,
+    Ttl, UpstreamTls, Words,
 };
 
 use crate::{problem::Problem, reader, reader::Reader};
 
+/// What a session's login role may be made a member for.
+const OPERATIONS_WITH_ROLES: [Operation; 8] = [
+    Operation::Connect,
+    Operation::Read,
+    Operation::Write,
+    Operation::Ddl,
+    Operation::Temp,
+    Operation::Admin,
+    Operation::Unknown,
+    Operation::Unrestricted,
+];
 /// Longest hold that may be configured.
 const MAX_HOLD_SECONDS: u64 = 24 * 3600;
 
@@ -217,8 +229,51 @@ fn credentials(reader: &mut Reader<'_, '_>, problems: &mut Vec<Problem>) -> Opti
             })
             .ok()
     });
+    let credentials = match section.string("kind", problems) {
+        None | Some(("static", _)) => user.zip(password).map(|(user, password)| Credentials::Static { user, password }),
+        Some(("minted", _)) => {
+            let owner = section.string("owner", problems);
+            let owner = owner.and_then(|found| identifier(&section, "postgres.credentials.owner", found, problems));
+            let place = section.place();
+            let roles = roles(&mut section, problems);
+            if user.as_ref().is_some_and(|user| roles.values().any(|names| names.contains(user))) {
+                problems.push(section.problem(place, "`postgres.credentials.roles` names the gateway's own account"));
+            }
+            user.zip(password).map(|(user, password)| Credentials::Minted(Minted { user, password, roles, owner }))
+        }
+        Some((_, at)) => {
+            problems.push(section.problem(at, "`postgres.credentials.kind` is static or minted"));
+            None
+        }
+    };
     section.finish(problems);
-    Some(Credentials::Static { user: user?, password: password? })
+    credentials
+}
+
+/// The group roles that each operation stands for.
+fn roles(section: &mut Reader<'_, '_>, problems: &mut Vec<Problem>) -> BTreeMap<Operation, BTreeSet<String>> {
+    let mut table = section.table("roles", problems);
+    let mut roles = BTreeMap::new();
+    for operation in OPERATIONS_WITH_ROLES {
+        let Some(found) = table.strings(operation.name(), problems) else { continue };
+        let names = found.into_iter().filter_map(|found| {
+            let name = identifier(&table, "postgres.credentials.roles", found, problems)?;
+            if name.starts_with(SESSION_ROLE_PREFIX) {
+                let problem = table.problem(found.1, "a group role can't be named like the roles of sessions");
+                problems.push(problem.hint(format!("choose a name that does not begin with `{SESSION_ROLE_PREFIX}`")));
+                return None;
+            }
+            Some(name)
+        });
+        let names: BTreeSet<String> = names.collect();
+        roles.insert(operation, names);
+    }
+    if roles.is_empty() {
+        let hint = "write `[postgres.credentials.roles]` with `read = [\"orders_read\"]`: an operation that is not named gives nothing";
+        problems.push(table.problem(table.place(), "`postgres.credentials.roles` names no role: sessions could do nothing").hint(hint));
+    }
+    table.finish(problems);
+    roles
 }
 
 /// The resource that stands for the gateway itself: in every bundle, described by none.

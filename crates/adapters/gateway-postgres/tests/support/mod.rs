@@ -1,6 +1,7 @@
 //! A whole gateway for tests: a real server behind, a real application inside, hand-moved time, and clients in front.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "shared by several test programs")]
 
+pub mod minted;
 pub mod raw;
 pub mod state;
 
@@ -16,8 +17,8 @@ use safeconduct_app::{
     AccessView, App, AskedFor, Caller, DoorAddress, DoorSecret, List, NewAccessRequest, Person, Ports, Settings,
     ports::{AccessQuery, CheckpointSigner, Record, TreeHead, What},
 };
-use safeconduct_gateway_postgres::{ALPN, DoorConfig, Gateway, Limits, PostgresExecutor, Secrets};
-use safeconduct_model::{AccessRequestId, GrantId, MintingKey, Narrowing, Operation, PrincipalKind, SessionId, SignInId, Ttl};
+use safeconduct_gateway_postgres::{ALPN, DoorConfig, Gateway, Limits, PostgresExecutor, PostgresMinting, Secrets};
+use safeconduct_model::{AccessRequestId, GrantId, MintingKey, Narrowing, Operation, PrincipalKind, SessionId, SignInId, Timestamp, Ttl};
 use safeconduct_policy::BundleFiles;
 use safeconduct_testkit::{MemoryRecorder, MemoryStore, PostgresServer, START, TestClock, TestEntropy, minutes, parsed, ttl, words};
 use tokio::{io::AsyncWriteExt, process::Command, sync::watch};
@@ -43,7 +44,22 @@ pub struct World {
     pub recorder: MemoryRecorder,
     pub door: SocketAddr,
     pub folder: tempfile::TempDir,
+    pub store: Arc<MemoryStore>,
+    limits: Limits,
+    credentials: String,
     shutdown: watch::Sender<bool>,
+}
+
+/// What a world is made of beyond the usual.
+#[derive(Default)]
+pub struct Setup {
+    pub limits: Limits,
+    /// Run at the server once the tables are there.
+    pub sql: String,
+    /// More lines of the resource file's `[postgres.credentials]`.
+    pub credentials: String,
+    /// Where the clock begins; [`START`] if it does not matter to the server.
+    pub at: Option<Timestamp>,
 }
 
 struct NoSigner;
@@ -66,15 +82,21 @@ impl World {
     }
 
     pub async fn start_with(limits: Limits) -> Self {
-        let server = PostgresServer::start_with(TABLES);
-        let clock = Arc::new(TestClock::at(START));
+        Self::set_up(Setup { limits, ..Setup::default() }).await
+    }
+
+    pub async fn set_up(setup: Setup) -> Self {
+        let Setup { limits, sql, credentials, at } = setup;
+        let server = PostgresServer::start_with(&format!("{TABLES}{sql}"));
+        let clock = Arc::new(TestClock::at(at.unwrap_or(START)));
+        let store = Arc::new(MemoryStore::new());
         let recorder = MemoryRecorder::new();
         let folder = tempfile::tempdir().unwrap();
         let (tls, end_point, ca_pem) = identity();
         std::fs::write(folder.path().join("ca.pem"), &ca_pem).unwrap();
 
         let ports = Ports {
-            store: Arc::new(MemoryStore::new()),
+            store: Arc::clone(&store) as _,
             recorder: Arc::new(recorder.clone()),
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(TestEntropy::seeded(7)),
@@ -94,7 +116,8 @@ impl World {
         let password = server.password.clone();
         let secrets: Secrets = Arc::new(move |_| Ok(zeroize::Zeroizing::new(password.clone())));
         app.set_executor(Arc::new(PostgresExecutor::new(Arc::clone(&secrets), limits)));
-        app.operator_policy(&bundle(&server)).await.unwrap();
+        app.set_minting(Arc::new(PostgresMinting::new(Arc::clone(&secrets), limits)));
+        app.operator_policy(&bundle(&server, &credentials)).await.unwrap();
         let person = |name: &str, group: &str| Person {
             name: parsed(name),
             display_name: name.to_owned(),
@@ -111,12 +134,12 @@ impl World {
         let door = gateway.local_addr().unwrap();
         let (shutdown, stop) = watch::channel(false);
         tokio::spawn(gateway.run(stop));
-        Self { server, app, clock, recorder, door, folder, shutdown }
+        Self { server, app, clock, recorder, door, folder, store, limits, credentials, shutdown }
     }
 
     /// Applies the bundle again, with one more policy file.
     pub async fn apply(&self, policy: &str) {
-        let mut files = bundle(&self.server);
+        let mut files = bundle(&self.server, &self.credentials);
         files.files.insert("policies/more.cedar".to_owned(), format!("@id(\"more\") {policy}\n").into_bytes());
         self.app.operator_policy(&files).await.unwrap();
     }
@@ -301,11 +324,11 @@ impl From<Output> for Said {
     }
 }
 
-fn bundle(server: &PostgresServer) -> BundleFiles {
+pub fn bundle(server: &PostgresServer, credentials: &str) -> BundleFiles {
     let resource = format!(
         "kind = \"postgres\"\ndescription = \"orders\"\n[postgres]\nhost = \"{}\"\nport = {}\ndatabase = \"app\"\n\
          [postgres.tls]\nca_file = \"{}\"\nserver_name = \"localhost\"\n\
-         [postgres.credentials]\nuser = \"{}\"\npassword = \"env:ORDERS_PASSWORD\"\n",
+         [postgres.credentials]\nuser = \"{}\"\npassword = \"env:ORDERS_PASSWORD\"\n{credentials}",
         server.host,
         server.port,
         server.ca_file.display(),

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use safeconduct_app::{App, DoorAddress, Ports, Problem, ProblemKind, Settings, ports::Store};
-use safeconduct_gateway_postgres::{DoorConfig, Gateway, Limits, PostgresExecutor, SecretUnavailable, Secrets};
+use safeconduct_gateway_postgres::{DoorConfig, Gateway, Limits, PostgresExecutor, PostgresMinting, SecretUnavailable, Secrets};
 use safeconduct_model::MintingKey;
 use safeconduct_policy::BundleFiles;
 use safeconduct_recordings::LocalRecorder;
@@ -92,6 +92,7 @@ impl Running {
         }
         let secrets: Secrets = Arc::new(|reference| safeconduct_app::read_secret(reference).map_err(|e| SecretUnavailable(e.to_string())));
         app.set_executor(Arc::new(PostgresExecutor::new(Arc::clone(&secrets), Limits::default())));
+        app.set_minting(Arc::new(PostgresMinting::new(Arc::clone(&secrets), Limits::default())));
         let door_config = DoorConfig {
             listen: config.postgres_listen,
             tls: Arc::clone(&keys.postgres),
