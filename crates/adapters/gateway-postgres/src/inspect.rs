@@ -74,7 +74,7 @@ pub async fn inspect(resource: &Resource, secrets: &Secrets, limit: Duration) ->
             Finding::warn("encryption", says, "remove `danger_disabled` and give `ca_file`")
         }
     }];
-    let login = Login { resource, database: &postgres.database, application_name: "safeconduct doctor", settings: &[] };
+    let login = Login::own(resource, &postgres.database, "safeconduct doctor");
     let upstream = match upstream::connect(&login, secrets, limit).await {
         Ok(upstream) => upstream,
         Err(error) => {
