@@ -74,7 +74,7 @@ impl DoorSession {
     ///
     /// # Errors
     /// [`MintingError`] for the log; the session can't go on.
-    pub async fn mint(&self) -> Result<Option<Login>, MintingError> {
+    pub async fn make_role(&self) -> Result<Option<Login>, MintingError> {
         if self.door().minted.is_none() {
             return Ok(None);
         }
@@ -175,7 +175,7 @@ impl App {
         // Before: what may have been given counts as given until it is known to be gone.
         self.node.given.lock().entry(door.id.clone()).or_default().extend(given.iter().cloned());
         let login = if is_mint {
-            let login = minting.mint(&found.role, &wanted).await?;
+            let login = minting.make(&found.role, &wanted).await?;
             state.login = Some(login.clone());
             Some(login)
         } else {
@@ -264,7 +264,7 @@ impl App {
     }
 
     /// Opens a session in the ledger for one exact action, and makes its role with just what the action needs.
-    pub(crate) async fn mint_for_run(
+    pub(crate) async fn make_role_for_run(
         &self,
         id: &SessionId,
         access: &Access,
@@ -293,7 +293,7 @@ impl App {
         rights::add_operations(&mut wanted, &needs, minted);
         let app = self.clone();
         let minted = tokio::spawn(async move {
-            let login = minting.mint(&role, &wanted).await;
+            let login = minting.make(&role, &wanted).await;
             (app, role, login)
         });
         let (app, role, login) = minted.await.map_err(|cause| MintingError::Unreachable(Box::new(cause)))?;

@@ -17,7 +17,7 @@ pub trait Minting: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`MintingError`]; the role may exist all the same and must be retired.
-    fn mint<'a>(&'a self, role: &'a Role, rights: &'a Rights) -> BoxFuture<'a, Result<Login, MintingError>>;
+    fn make<'a>(&'a self, role: &'a Role, rights: &'a Rights) -> BoxFuture<'a, Result<Login, MintingError>>;
 
     /// Takes from the role what is only in `from` and gives it what is only in `to`, at once or not at all.
     ///

@@ -45,7 +45,7 @@ impl App {
                 None => ExactOutcome::RefusedNotRun { why: "the resource is gone".to_owned() },
                 Some(resource) => {
                     let permit = app.mint_claimed(&session, &claimed);
-                    match app.mint_for_run(&session, &claimed, &resource, &action.database).await {
+                    match app.make_role_for_run(&session, &claimed, &resource, &action.database).await {
                         Err(error) => {
                             tracing::warn!(%id, error = &error as &dyn std::error::Error, "no login for the action");
                             app.close_run(&session, None, "no login could be made").await;

@@ -97,7 +97,7 @@ async fn begin(
     let mut standing = session.standing();
     let cut = |end: SessionEnd| (Report::new(end.sqlstate, end.reason.clone()), end.reason);
     let minted = tokio::select! {
-        minted = mint(session, shared.config.limits.upstream_connect) => minted?,
+        minted = make_role(session, shared.config.limits.upstream_connect) => minted?,
         end = session::ended(&mut standing) => return Err(cut(end)),
     };
     let read_only = session.read_only();
@@ -132,12 +132,12 @@ async fn begin(
 }
 
 /// The session's own login, if the resource makes one.
-async fn mint(session: &DoorSession, limit: Duration) -> Result<Option<Minted>, (Report, String)> {
+async fn make_role(session: &DoorSession, limit: Duration) -> Result<Option<Minted>, (Report, String)> {
     let failed = |why: &str| {
         let message = format!("the gateway could not make a login at the server of `{}`", session.resource().name);
         (Report::new("08006", message), why.to_owned())
     };
-    match timeout(limit, session.mint()).await {
+    match timeout(limit, session.make_role()).await {
         Ok(Ok(minted)) => Ok(minted),
         Ok(Err(error)) => {
             tracing::warn!(session = %session.id(), error = &error as &dyn std::error::Error, "no login could be made");

@@ -187,7 +187,7 @@ impl PostgresMinting {
 }
 
 impl Minting for PostgresMinting {
-    fn mint<'a>(&'a self, role: &'a Role, rights: &'a Rights) -> BoxFuture<'a, Result<Minted, MintingError>> {
+    fn make<'a>(&'a self, role: &'a Role, rights: &'a Rights) -> BoxFuture<'a, Result<Minted, MintingError>> {
         Box::pin(self.mint_role(role, rights))
     }
 
