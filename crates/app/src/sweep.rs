@@ -59,13 +59,12 @@ impl App {
                 }
             }
         }
-        let news = {
+        let is_news = {
             let mut known = self.node.unknown_roles.lock();
-            let news = known.get(&resource.name) != Some(&unknown) && !(unknown.is_empty() && !known.contains_key(&resource.name));
-            known.insert(resource.name.clone(), unknown.clone());
-            news
+            let before = known.insert(resource.name.clone(), unknown.clone()).unwrap_or_default();
+            before != unknown
         };
-        if news {
+        if is_news {
             tracing::warn!(resource = %resource.name, roles = ?unknown, "roles at the server that no session accounts for");
             let (name, roles) = (resource.name.clone(), unknown.into_iter().collect::<Vec<_>>());
             self.insist("roles nobody knows", |work| {
