@@ -19,6 +19,7 @@ fi
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 architecture=$(dpkg --print-architecture)
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+maintainer=${MAINTAINER:-Safeconduct maintainers <maintainers@safeconduct.invalid>}
 name=safeconduct_${version}_$architecture
 stage=$(mktemp -d "${TMPDIR:-/tmp}/safeconduct-package.XXXXXX")
 trap 'rm -rf -- "$stage"' EXIT
@@ -34,8 +35,11 @@ put 644 deploy/debian/safeconduct.toml etc/safeconduct/safeconduct.toml
 put 644 deploy/prometheus/safeconduct.rules.yml usr/share/safeconduct/prometheus/safeconduct.rules.yml
 doc=usr/share/doc/safeconduct
 for page in docs/guides/*.md SECURITY.md ARCHITECTURE.md; do put 644 "$page" "$doc/${page##*/}"; done
-put 644 LICENSE "$doc/copyright"
-gzip -9n < CHANGELOG.md | install -D -m 644 /dev/stdin "$root/$doc/changelog.gz"
+put 644 deploy/debian/copyright "$doc/copyright"
+put 644 deploy/debian/lintian-overrides usr/share/lintian/overrides/safeconduct
+put 644 CHANGELOG.md "$doc/CHANGELOG.md"
+printf 'safeconduct (%s) unstable; urgency=medium\n\n  * What changed for operators is in CHANGELOG.md.\n\n -- %s  %s\n' \
+  "$version" "$maintainer" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")" | gzip -9n | install -D -m 644 /dev/stdin "$root/$doc/changelog.gz"
 gzip -9n < deploy/debian/safeconduct.1 | install -D -m 644 /dev/stdin "$root/usr/share/man/man1/safeconduct.1.gz"
 ln -s safeconduct.1.gz "$root/usr/share/man/man1/safeconduct-verify.1.gz"
 "$binaries/safeconduct" completions bash | install -D -m 644 /dev/stdin "$root/usr/share/bash-completion/completions/safeconduct"
@@ -46,7 +50,7 @@ ln -s safeconduct.1.gz "$root/usr/share/man/man1/safeconduct-verify.1.gz"
 libc=$(grep -aoh 'GLIBC_[0-9.]*[0-9]' "$root"/usr/bin/* | sort -uV | tail -n 1)
 mkdir -p "$root/DEBIAN"
 sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@LIBC@/${libc#GLIBC_}/" \
-  -e "s/@SIZE@/$(du -sk --apparent-size --exclude=DEBIAN "$root" | cut -f1)/" deploy/debian/control.in > "$root/DEBIAN/control"
+  -e "s/@MAINTAINER@/$maintainer/" -e "s/@SIZE@/$(du -sk --apparent-size --exclude=DEBIAN "$root" | cut -f1)/" deploy/debian/control.in > "$root/DEBIAN/control"
 echo /etc/safeconduct/safeconduct.toml > "$root/DEBIAN/conffiles"
 for script in postinst prerm postrm; do install -m 755 "deploy/debian/$script" "$root/DEBIAN/$script"; done
 (cd "$root" && find usr etc -type f | LC_ALL=C sort | xargs md5sum > DEBIAN/md5sums)

@@ -5,9 +5,10 @@ mod support;
 
 use std::{
     fs,
-    io::Write as _,
+    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     net::TcpStream,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use support::node::{PASSWORD, Place, never_says};
@@ -69,6 +70,33 @@ fn f47_no_secret_and_no_statement_is_in_the_log_and_each_line_says_what_it_is_ab
     let submitted =
         lines.iter().find(|line| line["message"] == "access_request_submitted" && line["access_request"] == held.0.as_str()).unwrap();
     assert_eq!(submitted["session"], opened["session"], "a held statement leads to its session");
+}
+
+#[test]
+fn f41_a_log_that_nobody_reads_holds_nobody_up() {
+    let place = Place::new();
+    let settings = place.settings();
+    let mut serve = support::command(&place.path("operator"), &["serve", "--config", settings.to_str().unwrap()]);
+    let mut gateway = serve.env("SAFECONDUCT_LOG", "debug").stderr(Stdio::piped()).spawn().unwrap();
+    // Read up to this line, and never again.
+    let mut log = BufReader::new(gateway.stderr.take().unwrap());
+    let mut api = String::new();
+    while !api.starts_with("  API ") {
+        api.clear();
+        assert!(log.read_line(&mut api).unwrap() > 0);
+    }
+    let port = api.trim().rsplit(':').next().unwrap();
+    // Each of these is a line of the log: more than a pipe holds.
+    for _ in 0..2_000 {
+        let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        stream.write_all(b"no handshake at all\n").unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        // Answered with an alert, or just closed: not kept waiting.
+        let answered = stream.read_to_end(&mut Vec::new());
+        assert!(answered.as_ref().is_ok() || answered.as_ref().is_err_and(|e| e.kind() == ErrorKind::ConnectionReset), "{answered:?}");
+    }
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 
 use safeconduct_app::{OneTime, Person};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_appender::non_blocking::WorkerGuard;
 
 use self::config::LogFormat;
 pub use self::node::{Running, failed};
@@ -36,7 +37,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     if args.bundle.is_some() {
         config.bundle = args.bundle;
     }
-    log_to_stderr(config.log_format);
+    // Kept until the end: what is still to be written then is written.
+    let _log = log_to_stderr(config.log_format);
     // Before anybody is told that it serves: from then on nothing it is told may end it unprepared.
     let mut signals = Signals::listen()?;
     let running = Running::start(config).await?;
@@ -160,12 +162,15 @@ pub async fn stop_signal() {
     futures_util::future::select_all(waits).await;
 }
 
-fn log_to_stderr(format: LogFormat) {
+/// Whoever reads the log may stall: lines are then left out, nothing else waits. Dropping the guard writes what is left.
+fn log_to_stderr(format: LogFormat) -> WorkerGuard {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SAFECONDUCT_LOG").unwrap_or_else(|_| "warn,safeconduct=info".into());
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // A second subscriber is an error only if there is one already; then logging works.
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
+    guard
 }
