@@ -14,8 +14,12 @@ def check(what, good):
     print(what, flush=True)
 
 
+def tls():
+    return ssl.create_default_context(cafile=os.environ["PGSSLROOTCERT"])
+
+
 async def connect():
-    return await asyncpg.connect(ssl=ssl.create_default_context(cafile=os.environ["PGSSLROOTCERT"]))
+    return await asyncpg.connect(ssl=tls())
 
 
 async def reads():
@@ -40,6 +44,44 @@ async def reads():
         check("cancel by timeout", True)
     check("after a cancel", await db.fetchval("select 4") == 4)
     await db.close()
+    await pool()
+    await listen()
+
+
+async def pool():
+    """Every release resets the session, as asyncpg does it: locks, cursors, listeners, all settings."""
+    shown = "select current_setting('timezone') || current_setting('statement_timeout')"
+    async with asyncpg.create_pool(ssl=tls(), min_size=1, max_size=2) as pool:
+        async with pool.acquire() as db:
+            fresh = await db.fetchval(shown)
+            await db.execute("set timezone = 'Asia/Tokyo'")
+            await db.execute("set statement_timeout = '1h'")
+            check("pool: set", await db.fetchval("show timezone") == "Asia/Tokyo")
+        for _ in range(5):
+            async with pool.acquire() as db:
+                check("pool: reset", await db.fetchval(shown) == fresh)
+        found = await asyncio.gather(*(pool.fetchval("select $1::int", n) for n in range(40)))
+        check("pool: shared", found == list(range(40)))
+        async with pool.acquire() as db, db.transaction():
+            check("pool: transaction", await db.fetchval("select 5") == 5)
+
+
+async def listen():
+    listener = await connect()
+    heard = asyncio.Queue()
+
+    def hear(_, __, channel, payload):
+        heard.put_nowait((channel, payload))
+
+    await listener.add_listener("driver", hear)
+    check("listening", await listener.fetchval("select 6") == 6)
+    if sys.argv[1:] == ["writes"]:
+        teller = await connect()
+        await teller.execute("notify driver, 'hello'")
+        check("notified", await heard.get() == ("driver", "hello"))
+        await teller.close()
+    await listener.remove_listener("driver", hear)
+    await listener.close()
 
 
 async def writes():

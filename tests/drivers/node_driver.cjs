@@ -60,6 +60,10 @@ async function writes() {
   await db.query("insert into orders (id, note) values ($1, $2)", [1000000, "driver"]);
   await db.query("rollback");
   check("rollback", (await db.query("select count(*)::int as n from orders where id >= 1000000")).rows[0].n === 0);
+  const told = new Promise((resolve) => db.once("notification", (said) => resolve(`${said.channel} ${said.payload}`)));
+  await db.query("listen driver");
+  await db.query("notify driver, 'hello'");
+  check("notified", (await told) === "driver hello");
   await db.end();
 }
 

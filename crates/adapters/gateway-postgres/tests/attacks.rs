@@ -152,12 +152,53 @@ async fn rule_2_settings_that_change_meaning_are_refused_at_sign_in_and_later() 
     let row = String::from_utf8_lossy(&shown[1].body).into_owned();
     assert!(row.contains("German, DMY") && row.contains("UTF8") && row.contains("\"public\", pg_temp"), "{row}");
     // The server's people find the session by its name, whatever its client calls itself.
-    for set in ["SET application_name = 'it''s mine'", "RESET application_name", "SET LOCAL application_name TO 'x'"] {
+    for set in [
+        "SET application_name = 'it''s mine'",
+        "RESET application_name",
+        "SET LOCAL application_name TO 'x'",
+        "SELECT 1; SET application_name = 'mine'; SET datestyle TO iso; /* ; */ SET application_name = 'yours'",
+    ] {
         assert!(errors(&raw.query(set).await).is_empty(), "{set}");
         let name = raw.query("SHOW application_name").await;
         assert!(String::from_utf8_lossy(&name[1].body).contains("safeconduct se-"), "{set}: {name:?}");
     }
-    assert_eq!(errors(&raw.query("SELECT 1; SET application_name = 'mine'").await), ["42501"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f32_rule_2_temporary_objects_hide_nothing_and_nothing_is_held_behind_them() {
+    let world = World::start().await;
+    world.apply("permit (principal == Person::\"alice\", action == Action::\"temp\", resource == Resource::\"orders-db\");").await;
+    world.window("alice", &[Operation::Read, Operation::Temp], 900).await;
+    let mut raw = Raw::session(&world, &world.secret("alice").await).await;
+    assert_eq!(errors(&raw.query("CREATE TEMP TABLE orders AS SELECT 7 AS id, 'mine' AS note").await), Vec::<String>::new());
+    // The permanent table is what the name means, for reading as for what anybody approves.
+    let heard = raw.query(NOTE).await;
+    assert!(heard.iter().any(|message| message.tag == 'D' && message.body.ends_with(b"order 7")), "{heard:?}");
+    let heard = raw.query("UPDATE orders SET note = 'x' WHERE id = 7").await;
+    assert_eq!(errors(&heard), ["42501"], "{heard:?}");
+    assert!(heard[0].fields()[&'D'].contains("temporary objects") || heard[0].fields()[&'M'].contains("held"), "{heard:?}");
+    assert_eq!(world.rows(NOTE), "order 7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rule_4_an_approved_action_that_a_savepoint_undid_is_not_called_committed() {
+    let (world, mut raw) = alice().await;
+    assert_eq!(status(&raw.query("BEGIN; SAVEPOINT s").await), 'T');
+    raw.say(|out| frontend::query("UPDATE orders SET note = 'undone' WHERE id = 7", out).unwrap()).await;
+    let undone = world.held().await;
+    world.approve(&undone).await;
+    assert_eq!(status(&raw.until_ready().await), 'T');
+    assert_eq!(status(&raw.query("ROLLBACK TO s").await), 'T');
+    raw.say(|out| frontend::query("UPDATE orders SET note = 'kept' WHERE id = 8", out).unwrap()).await;
+    let kept = world.held().await;
+    world.approve(&kept).await;
+    assert_eq!(status(&raw.until_ready().await), 'T');
+    assert_eq!(status(&raw.query("COMMIT").await), 'I');
+    for (view, how) in [(undone, "RolledBack"), (kept, "Committed")] {
+        let settled = world.until_state(&view.access.envelope.access_request, "settled").await;
+        assert!(format!("{:?}", settled.access.state).contains(how), "{how}: {:?}", settled.access.state);
+    }
+    assert_eq!(world.rows("SELECT string_agg(note, ',' ORDER BY id) FROM orders WHERE id IN (7, 8)"), "order 7,kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]

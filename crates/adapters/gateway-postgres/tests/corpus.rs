@@ -12,6 +12,7 @@ use std::sync::{
 };
 
 use parking_lot::Mutex;
+use postgres_protocol::message::frontend;
 use safeconduct_model::Operation;
 use support::{
     World,
@@ -19,6 +20,8 @@ use support::{
     state::{State, begins_with, corpus, executed, reads, superuser},
 };
 
+/// Longest that anything may take that must not hang: it guards, it measures nothing.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 /// Sessions at once.
 const AT_ONCE: usize = 3;
 /// One statement in so many, unless all are sent.
@@ -98,6 +101,76 @@ async fn f30_nothing_but_reads_runs_of_a_whole_corpus() {
     before.must_be(&State::of(&world));
     let (enough_sent, enough_ran) = if all { (40_000, 8_000) } else { (1_000, 150) };
     assert!(sent.into_inner() > enough_sent && ran.into_inner() > enough_ran, "the corpus or the server is not what this test expects");
+}
+
+/// Every known way round a reading of SQL, in both protocols.
+#[tokio::test(flavor = "multi_thread")]
+async fn f30_f31_f32_f35_no_evasion_gets_past_a_read_grant() {
+    let world = World::start().await;
+    let _ = world.rows(
+        "ALTER ROLE app SUPERUSER; ALTER SYSTEM SET autovacuum = off; SELECT pg_reload_conf(); CREATE SEQUENCE s; CREATE SEQUENCE orders_id_seq; \
+         CREATE EXTENSION dblink; CREATE SCHEMA evil; CREATE FUNCTION close_month() RETURNS int LANGUAGE sql AS 'DELETE FROM orders RETURNING 1'",
+    );
+    world.apply("permit (principal == Person::\"ann\", action == Action::\"read\", resource == Resource::\"orders-db\");").await;
+    world.window("ann", &[Operation::Read], 3600).await;
+    let before = State::of(&world);
+    let (mut stopped, mut passed) = (0, 0);
+    let mut raw = reader(&world, false).await;
+    for (needs, text) in evasions() {
+        let reads = needs.split('+').all(|operation| matches!(operation, "connect" | "read"));
+        for extended in [false, true] {
+            let answer = async { if extended { extended_query(&mut raw, &text).await } else { raw.query(&text).await } };
+            let heard = tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| panic!("no answer: {text}"));
+            let refused = errors(&heard).iter().any(|code| code == "42501");
+            // To prepare a statement runs nothing: the server may refuse it before the door does, but nothing is bound.
+            let stopped_short = !tags(&heard).contains(['2', 'C', 'D', 'I', 'G', 'H']) && errors(&heard).len() == 1;
+            if reads {
+                passed += 1;
+                // What a name stands for that nobody made is unknown.
+                let named = ["EXECUTE", "FETCH", "MOVE"].iter().any(|word| text.to_uppercase().contains(word));
+                assert!(!refused || named, "{needs}: {text}\n{heard:?}");
+                if status(&heard) != 'I' {
+                    drop(raw.query("ROLLBACK").await);
+                }
+                assert_eq!(errors(&raw.query("DISCARD ALL").await), Vec::<String>::new(), "after {text}");
+            } else {
+                stopped += 1;
+                assert!(stopped_short && (refused || extended), "{needs}: {text}\n{heard:?}");
+            }
+        }
+    }
+    drop(raw);
+    world.quiet().await;
+    before.must_be(&State::of(&world));
+    assert!(stopped > 300 && passed > 30, "{stopped} {passed}");
+}
+
+/// What a text needs, and the text.
+fn evasions() -> Vec<(String, String)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/corpus/evasions");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
+    files.sort();
+    let texts: Vec<String> = files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let cases = texts.iter().flat_map(|text| text.trim_end().split("\n\n"));
+    let case = |block: &str| {
+        let (head, text) = block.split_once('\n').unwrap();
+        let (needs, _) = head.strip_prefix("-- ").unwrap().split_once(": ").unwrap();
+        (needs.to_owned(), text.to_owned())
+    };
+    cases.map(case).collect()
+}
+
+async fn extended_query(raw: &mut Raw, text: &str) -> Vec<support::raw::Heard> {
+    raw.say(|out| {
+        frontend::parse("", text, [], out).unwrap();
+        let bound = frontend::bind("", "", [], std::iter::empty::<()>(), |(), _| Ok(postgres_protocol::IsNull::Yes), [], out);
+        assert!(bound.is_ok());
+        frontend::execute("", 0, out).unwrap();
+        frontend::sync(out);
+    })
+    .await;
+    raw.until_ready().await
 }
 
 async fn reader(world: &World, read_only: bool) -> Raw {
