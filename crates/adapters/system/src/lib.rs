@@ -1,10 +1,13 @@
-//! The machine's clock and random bytes. The only place where the product reads either.
+//! The machine's clock, random bytes and limits. The only place where the product reads any of them.
 //!
 //! Decides nothing: effective time is made from these readings by `app`. Refuses to go on without random bytes.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    time::{ClockId, clock_gettime},
+};
 use safeconduct_app::ports::{Clock, Entropy, NoEntropy};
 use safeconduct_model::Timestamp;
 
@@ -47,6 +50,18 @@ pub struct SystemEntropy;
 impl Entropy for SystemEntropy {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
         getrandom::fill(buffer).map_err(|_| NoEntropy)
+    }
+}
+
+/// Lets this process have as many files open as the system permits at most; returns how many that is, if there is a bound.
+///
+/// What shells and init systems give by default (1,024) is less than the connections a node takes: silent ones would use all of it up.
+#[must_use]
+pub fn open_as_many_files_as_permitted() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
     }
 }
 

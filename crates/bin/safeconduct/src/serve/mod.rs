@@ -17,6 +17,9 @@ use self::config::LogFormat;
 pub use self::node::{Running, failed};
 use crate::failure::Failure;
 
+/// Files that may have to be open at once: both listeners full, each session with its server and its recording.
+const FILES_WANTED: u64 = 20_000;
+
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -41,6 +44,9 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let _log = log_to_stderr(config.log_format);
     // Before anybody is told that it serves: from then on nothing it is told may end it unprepared.
     let mut signals = Signals::listen()?;
+    if let Some(most) = safeconduct_system::open_as_many_files_as_permitted().filter(|most| *most < FILES_WANTED) {
+        tracing::warn!(most, "few files may be open at once: raise the limit (`ulimit -n`, `LimitNOFILE=`) to at least {FILES_WANTED}");
+    }
     let running = Running::start(config).await?;
     if let Some(name) = &args.first_administrator {
         first_administrator(&running, name).await?;

@@ -17,6 +17,7 @@ mod door;
 mod floods;
 mod load;
 mod node;
+mod peers;
 mod progress;
 mod soak;
 mod upstream;
