@@ -10,10 +10,14 @@ pub fn check(sources: &Sources) -> Vec<Finding> {
     for file in sources.rust().filter(|file| file.path != HOME && !file.path.starts_with("xtask/") && !file.is_test()) {
         for (number, line) in file.product_lines() {
             let place = format!("{}:{number}", file.path);
-            if (line.contains(".mint(") || line.contains("MintingKey::mint")) && !file.path.starts_with("crates/app/src/") {
+            if (line.contains(".mint(") || line.contains("MintingKey::mint"))
+                && !["crates/app/src/", "fuzz/src/"].iter().any(|home| file.path.starts_with(home))
+            {
                 findings.push(finding(&place, "mints a permit; only `authorize` in crates/app may"));
             }
-            let makes = file.path.starts_with("crates/bin/safeconduct/src/") || file.path.starts_with("crates/testkit/src/");
+            let makes = file.path.starts_with("crates/bin/safeconduct/src/")
+                || file.path.starts_with("crates/testkit/src/")
+                || file.path.starts_with("fuzz/src/");
             if line.contains("MintingKey::make") && !makes {
                 findings.push(finding(&place, "makes a minting key; only the binary may, once"));
             }

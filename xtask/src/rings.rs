@@ -95,7 +95,9 @@ impl Crate {
     fn ring(&self) -> Ring {
         match self.at.as_str() {
             "crates/app" => Ring::App,
-            "crates/testkit" => Ring::Testkit,
+            "crates/testkit" | "fuzz" => Ring::Testkit,
+            // A workspace of its own, built with a fuzzer.
+            "fuzz/libfuzzer" => Ring::Testkit,
             "xtask" => Ring::Xtask,
             at if at.starts_with("crates/core/") => Ring::Core,
             at if at.starts_with("crates/adapters/") => Ring::Adapter,
@@ -113,6 +115,7 @@ fn may_see(from: &Crate, to: &Crate) -> bool {
     match (from.ring(), to.ring()) {
         (Ring::Core, Ring::Core) => CORE_ARROWS.contains(&(from.last(), to.last())),
         (Ring::App, Ring::Core) | (Ring::Adapter | Ring::Testkit, Ring::Core | Ring::App) => true,
+        (Ring::Testkit, Ring::Testkit) => from.at == "fuzz/libfuzzer",
         // The verifier shares nothing with the gateway but the format.
         (Ring::Binary, _) if from.last() == "safeconduct-verify" => to.at == "crates/core/ledger",
         (Ring::Binary, Ring::Core | Ring::App | Ring::Adapter) => true,

@@ -113,6 +113,8 @@ async fn f42_a_client_that_never_reads_costs_a_bounded_amount() {
     // The server waits for the gateway, which waits for the clients. Seen many times in a row, nothing moves any more.
     let mut in_a_row = 0;
     while in_a_row < 10 {
+        let grown = node.resident_kib().saturating_sub(before);
+        assert!(grown < MOST_KIB, "{grown} KiB");
         in_a_row = if server.psql_superuser(waiting) == "2" { in_a_row + 1 } else { 0 };
     }
     let grown = node.resident_kib().saturating_sub(before);
