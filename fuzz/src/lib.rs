@@ -2,7 +2,7 @@
 //!
 //! Each is a function over bytes that panics when something does not hold. `tests/brief.rs` drives them over seeds and seeded mutations in
 //! every test run; `fuzz/libfuzzer` for as long as one likes.
-#![allow(clippy::panic, reason = "a target says by a panic what does not hold")]
+#![allow(clippy::panic, clippy::expect_used, reason = "a target says by a panic what does not hold")]
 
 mod bundle;
 mod mutate;

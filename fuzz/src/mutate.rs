@@ -38,7 +38,7 @@ impl Mutator {
     }
 
     /// The next number (splitmix64).
-    pub fn next(&mut self) -> u64 {
+    fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -47,7 +47,7 @@ impl Mutator {
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % (bound as u64).max(1)).unwrap_or(0)
+        usize::try_from(self.number() % (bound as u64).max(1)).unwrap_or(0)
     }
 
     /// One of the inputs with a few changes, some of them out of the others.
