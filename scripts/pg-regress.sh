@@ -167,9 +167,9 @@ pids+=($!)
 until_ok grep -q '^safeconduct is ready' "$work/node/log"
 sed -n 's/^one-time code for postgres, .*: //p' "$work/node/log" > "$work/node/code"
 as_postgres() { SAFECONDUCT_SERVER=https://localhost:$api SAFECONDUCT_CA=$work/node/keys/ca.pem "$safeconduct" "$@"; }
-as_postgres sign-in postgres --code-file "$work/node/code" --password-file "$work/password" >/dev/null
-as_postgres request regression --operation unrestricted --for 3h --reason "PostgreSQL's regression suite" >/dev/null
-XDG_RUNTIME_DIR=$work/node as_postgres connect regression --print >/dev/null
+as_postgres sign-in postgres --code-file "$work/node/code" --password-file "$work/password" >>"$work/node/said" 2>&1
+as_postgres request regression --operation unrestricted --for 3h --reason "PostgreSQL's regression suite" >>"$work/node/said" 2>&1
+XDG_RUNTIME_DIR=$work/node as_postgres connect regression --print >>"$work/node/said" 2>&1
 secret=$(sed 's/.*://' "$work"/node/safeconduct-*/pass)
 install -m 644 "$work/node/keys/ca.pem" "$work/ca.pem"
 suite door localhost "$door" "$secret" PGSSLMODE=verify-full PGSSLROOTCERT="$work/ca.pem" PGGSSENCMODE=disable

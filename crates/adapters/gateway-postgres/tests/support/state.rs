@@ -72,8 +72,8 @@ pub fn begins_with(statements: &[String]) -> BTreeMap<String, usize> {
         loop {
             rest = if let Some(comment) = rest.strip_prefix("--") {
                 comment.split_once('\n').map_or("", |(_, rest)| rest).trim_start()
-            } else if let Some(comment) = rest.strip_prefix("/*") {
-                comment.split_once("*/").map_or("", |(_, rest)| rest).trim_start()
+            } else if rest.starts_with("/*") {
+                past_comment(rest).trim_start()
             } else {
                 break;
             };
@@ -83,6 +83,23 @@ pub fn begins_with(statements: &[String]) -> BTreeMap<String, usize> {
         *words.entry(word).or_default() += 1;
     }
     words
+}
+
+/// What follows a comment, which may hold others.
+fn past_comment(text: &str) -> &str {
+    let (mut rest, mut depth) = (text, 0_usize);
+    loop {
+        let Some(next) = rest.find(['/', '*']) else { return "" };
+        rest = &rest[next..];
+        match rest.get(..2) {
+            Some("/*") => (depth, rest) = (depth + 1, &rest[2..]),
+            Some("*/") => (depth, rest) = (depth - 1, &rest[2..]),
+            _ => rest = &rest[1..],
+        }
+        if depth == 0 {
+            return rest;
+        }
+    }
 }
 
 /// True if a reader's statements may begin with this.
