@@ -13,6 +13,7 @@ use std::sync::{
 
 use parking_lot::Mutex;
 use postgres_protocol::message::frontend;
+use safeconduct_gateway_postgres::Limits;
 use safeconduct_model::Operation;
 use support::{
     World,
@@ -45,7 +46,7 @@ const SETUP: [&str; 12] = [
 async fn f30_nothing_but_reads_runs_of_a_whole_corpus() {
     let all = std::env::var("SAFECONDUCT_ATTACK").is_ok_and(|what| what == "all");
     let corpus = corpus();
-    let world = Arc::new(World::start().await);
+    let world = Arc::new(patient().await);
     let _ = world.rows("ALTER ROLE app SUPERUSER; ALTER SYSTEM SET autovacuum = off; SELECT pg_reload_conf()");
     set_up(&world, &corpus, all);
     drop(world.server.take_log());
@@ -106,7 +107,7 @@ async fn f30_nothing_but_reads_runs_of_a_whole_corpus() {
 /// Every known way round a reading of SQL, in both protocols.
 #[tokio::test(flavor = "multi_thread")]
 async fn f30_f31_f32_f35_no_evasion_gets_past_a_read_grant() {
-    let world = World::start().await;
+    let world = patient().await;
     let _ = world.rows(
         "ALTER ROLE app SUPERUSER; ALTER SYSTEM SET autovacuum = off; SELECT pg_reload_conf(); CREATE SEQUENCE s; CREATE SEQUENCE orders_id_seq; \
          CREATE EXTENSION dblink; CREATE SCHEMA evil; CREATE FUNCTION close_month() RETURNS int LANGUAGE sql AS 'DELETE FROM orders RETURNING 1'",
@@ -171,6 +172,11 @@ async fn extended_query(raw: &mut Raw, text: &str) -> Vec<support::raw::Heard> {
     })
     .await;
     raw.until_ready().await
+}
+
+/// A gateway that gives a busy machine time: hundreds of sessions are opened.
+async fn patient() -> World {
+    World::start_with(Limits { handshake: PATIENCE, upstream_connect: PATIENCE, ..Limits::default() }).await
 }
 
 async fn reader(world: &World, read_only: bool) -> Raw {
