@@ -179,8 +179,15 @@ impl App {
             state.login = Some(login.clone());
             Some(login)
         } else {
-            if state.has != wanted {
-                minting.change(&found.role, &state.has, &wanted).await?;
+            if state.has != wanted
+                && let Err(error) = minting.change(&found.role, &state.has, &wanted).await
+            {
+                if !matches!(error, MintingError::Refused { .. }) {
+                    // It may have been done all the same: nobody knows what the role has.
+                    door.end("the rights of its role at the server are not known".to_owned(), self.now());
+                }
+                state.raised = None;
+                return Err(error);
             }
             None
         };

@@ -421,6 +421,8 @@ pub struct Run {
     pub principal: PrincipalName,
     /// The login made for it; `None` if the resource's stored login is used.
     pub login: Option<Login>,
+    /// It needs no more than reading: its transaction is read only where the login is its own.
+    pub read_only: bool,
     /// Resolves when the action must stop: revoked, expired, disabled.
     pub stop: tokio::sync::watch::Receiver<bool>,
 }

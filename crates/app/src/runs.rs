@@ -9,6 +9,7 @@ use crate::{
     node::App,
     ports::{BoxFuture, ResultPart, ResultSink, Run, SinkClosed},
     problem::{Problem, ProblemKind},
+    rights,
 };
 
 impl App {
@@ -52,7 +53,9 @@ impl App {
                             ExactOutcome::RefusedNotRun { why: "the gateway could make no login for it".to_owned() }
                         }
                         Ok(login) => {
-                            let run = Run { permit, resource, action, principal, login: login.clone(), stop: stopped };
+                            let read_only = rights::is_read_only([claimed.envelope.scope.operations()]);
+                            let login_of_run = login.clone();
+                            let run = Run { permit, resource, action, principal, login: login_of_run, read_only, stop: stopped };
                             let performed = tokio::spawn(async move { executor.execute(run, &mut Channel(parts)).await });
                             let failed = |_| ExactOutcome::Unknown { why: "the gateway failed while it ran".to_owned() };
                             let outcome = performed.await.unwrap_or_else(failed);

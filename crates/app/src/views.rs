@@ -98,6 +98,10 @@ pub struct Status {
     pub policy: Digest,
     pub live_grants: usize,
     pub live_sessions: usize,
+    /// Login roles of closed sessions that are not proved to be retired; each is tried for ever.
+    pub unretired_roles: usize,
+    /// Roles at servers that are named like those of sessions and that no session accounts for.
+    pub unknown_roles: Vec<String>,
     pub pending: usize,
     pub ledger: Option<TreeHead>,
     /// Entries covered by the newest checkpoint.
@@ -350,6 +354,7 @@ impl App {
         let (world, now) = (self.world(), self.now());
         // Before anything is waited for: whoever holds this lock meanwhile would block every commit.
         let live_sessions = self.node.doors.lock().len();
+        let unknown_roles = self.node.unknown_roles.lock().values().flatten().cloned().collect();
         let bundle_problem = self.node.bundle_problem.lock().clone();
         Status {
             gateway: self.node.settings.gateway.clone(),
@@ -360,6 +365,8 @@ impl App {
             policy: world.bundle.hash,
             live_grants: world.access.values().filter(|a| a.is_live(now)).count(),
             live_sessions,
+            unretired_roles: self.unretired_roles(),
+            unknown_roles,
             pending: world.access.values().filter(|a| matches!(a.state, AccessState::Pending)).count(),
             ledger: self.node.ports.store.tree_head().await.ok(),
             checkpoint_size: self.node.checkpoint_size.load(std::sync::atomic::Ordering::Acquire),

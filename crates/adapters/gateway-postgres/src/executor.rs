@@ -46,7 +46,7 @@ impl PostgresExecutor {
 
     async fn run(&self, run: Run, sink: &mut (dyn ResultSink + Send)) -> ExactOutcome {
         let not_run = |why: String| ExactOutcome::RefusedNotRun { why };
-        let Run { permit, resource, action, principal, login: minted, mut stop } = run;
+        let Run { permit, resource, action, principal, login: minted, read_only, mut stop } = run;
         if permit.claimed().is_none() {
             return not_run("the action was not claimed".into());
         }
@@ -68,7 +68,7 @@ impl PostgresExecutor {
             application_name: &application_name,
             settings: &settings,
             minted: minted.as_ref(),
-            read_only: false,
+            read_only: read_only && minted.is_some(),
             expects_refusal: false,
         };
         let upstream = tokio::select! {

@@ -107,7 +107,8 @@ async fn begin(
         application_name: &application_name,
         settings: &wishes.settings,
         minted: minted.as_ref(),
-        read_only: read_only == Some(true),
+        // Whatever the grants: what RESET goes back to is read only.
+        read_only: read_only.is_some(),
         expects_refusal: false,
     };
     let connected = tokio::select! {
@@ -128,7 +129,7 @@ async fn begin(
     }
     let mut ready = BytesMut::from(messages::backend_key_data(key.process(), key.key()));
     ready.extend_from_slice(&messages::ready_for_query(TransactionStatus::Idle));
-    Ok(Ends { upstream, to_client: out, ready, key, cancels })
+    Ok(Ends { upstream, read_only, to_client: out, ready, key, cancels })
 }
 
 /// The session's own login, if the resource makes one.

@@ -17,6 +17,7 @@ use crate::{
     journal::{Batch, Journal},
     judge::{self, Asks},
     listener::Shared,
+    minting,
     remains::Remains,
     session::Outgoing,
     transport::CancelTarget,
@@ -106,7 +107,7 @@ impl Relay {
             let mut out = Vec::new();
             self.busy = self.gate.activity() == Activity::Busy;
             self.gate.advance(&mut self.client_in, &mut self.server_in, &mut Asks(&self.session), &mut out);
-            go_on = self.perform(out).await;
+            go_on = self.perform(out).await || self.lower().await;
         }
     }
 
@@ -214,7 +215,13 @@ impl Relay {
     /// Something about a held statement was decided.
     pub(crate) async fn waited(&mut self, waited: Waited) {
         let Some(held) = self.held.take() else { return };
-        let (resolution, how) = held.settle(&self.session, waited).await;
+        let (mut resolution, mut how) = held.settle(&self.session, waited).await;
+        if matches!(resolution, Resolution::Approved(_))
+            && let Err(report) = minting::raise(&self.session, &held.request).await
+        {
+            how.clone_from(&report.message);
+            resolution = Resolution::Refused(report);
+        }
         let approved = matches!(resolution, Resolution::Approved(_));
         self.gate.resolve(resolution);
         if !self.record(vec![held.ended(&how)], false).await {
@@ -281,6 +288,39 @@ impl Relay {
             self.cut(&Report::new(end.sqlstate, format!("terminating connection: {}", end.reason))).await;
         } else if !self.gate.charges().is_empty() && !judge::still_covered(&self.session, self.gate.charges()) {
             self.cut(&Report::new("57P01", "terminating connection: a grant that the open transaction used has ended")).await;
+        } else {
+            self.follow().await;
+        }
+    }
+
+    /// Makes the session's role what grants give. Where that fails the session ends: it could have more.
+    async fn follow(&mut self) {
+        match minting::follow(&self.session, minting::Follow::Grants).await {
+            Ok(Some(read_only)) => {
+                self.gate.want_read_only(read_only);
+                self.advance().await;
+            }
+            Ok(None) => {}
+            Err(report) => self.cut(&report).await,
+        }
+    }
+
+    /// Takes back the rights of a claimed action that is over. True if the gate can go on.
+    async fn lower(&mut self) -> bool {
+        if self.is_closed() || !self.gate.is_to_be_lowered() {
+            return false;
+        }
+        match minting::follow(&self.session, minting::Follow::Lower).await {
+            Ok(_) => {
+                self.gate.lowered();
+                true
+            }
+            Err(report) => {
+                self.closed.get_or_insert_with(|| Closed { why: report.message.clone(), cancel: true });
+                self.client_out.push(&report.encode(Severity::Fatal));
+                self.abandon().await;
+                false
+            }
         }
     }
 

@@ -41,6 +41,8 @@ const TIMED: u64 = 4;
 /// What a session begins with.
 pub(crate) struct Ends {
     pub upstream: Upstream,
+    /// How transactions begin where the session has a login role of its own.
+    pub read_only: Option<bool>,
     /// Already said to the client, not yet sent.
     pub to_client: BytesMut,
     /// What the client is told last before its first statement.
@@ -87,10 +89,11 @@ pub(crate) async fn run(
     ends: Ends,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let Ends { upstream, to_client, ready, key, mut cancels } = ends;
+    let Ends { upstream, read_only, to_client, ready, key, mut cancels } = ends;
     let Upstream { stream, rest, parameters, cancel } = upstream;
     let mut gate = Config::new(session.id().clone(), session.database());
     gate.limits = shared.config.limits.frames;
+    gate.read_only = read_only;
     gate.wished = wishes.settings.iter().cloned().collect();
     let mut server_rest = BytesMut::new();
     for (name, value) in &parameters {

@@ -101,7 +101,8 @@ async fn straight(world: &World, action: SqlAction) -> ExactOutcome {
     let (_keep, stop) = tokio::sync::watch::channel(false);
     let (session, grant, claimed) = (SessionId::from_bits(77), GrantId::from_bits(7), AccessRequestId::from_bits(7));
     let permit = MintingKey::make().mint(session, grant, Some(claimed), true, Audit::Journaled);
-    let run = Run { permit, resource: Arc::new(resource), action, principal: "alice".parse().unwrap(), login: None, stop };
+    let run =
+        Run { permit, resource: Arc::new(resource), action, principal: "alice".parse().unwrap(), login: None, read_only: false, stop };
     let password = world.server.password.clone();
     let executor = PostgresExecutor::new(Arc::new(move |_| Ok(zeroize::Zeroizing::new(password.clone()))), Limits::default());
     executor.execute(run, &mut Kept::default()).await

@@ -24,6 +24,12 @@ pub struct Status {
     pub policy: String,
     pub live_grants: u64,
     pub live_sessions: u64,
+    /// Login roles of closed sessions that are not proved to be retired; each is tried for ever.
+    #[serde(default)]
+    pub unretired_roles: u64,
+    /// Roles at servers that are named like those of sessions and that no session accounts for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_roles: Vec<String>,
     pub pending: u64,
     /// Entries that are sequenced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,6 +66,8 @@ impl From<AppStatus> for Status {
             policy: status.policy.to_string(),
             live_grants: status.live_grants as u64,
             live_sessions: status.live_sessions as u64,
+            unretired_roles: status.unretired_roles as u64,
+            unknown_roles: status.unknown_roles,
             pending: status.pending as u64,
             ledger_size: status.ledger.map(|head| head.size),
             checkpoint_size: status.checkpoint_size,

@@ -5,9 +5,11 @@
 
 mod admin;
 mod finish;
+mod follow;
 mod sql;
 
 pub(crate) use finish::let_finish;
+pub(crate) use follow::{Follow, follow, raise};
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -1,10 +1,17 @@
 //! A world whose resource makes a login role for each session.
 
-use safeconduct_app::ports::{SessionQuery, Store as _};
-use safeconduct_lifecycle::{Event, Retirement, Session, SessionEvent, StreamId};
-use safeconduct_model::{SessionId, Timestamp};
+use std::sync::Arc;
 
-use super::{Setup, World};
+use safeconduct_app::{
+    App, Ports,
+    ports::{SessionQuery, Store as _},
+};
+use safeconduct_gateway_postgres::{PostgresMinting, Secrets};
+use safeconduct_lifecycle::{Access, Event, Retirement, Session, SessionEvent, StreamId};
+use safeconduct_model::{GrantId, MintingKey, SessionId, Timestamp};
+use safeconduct_testkit::TestEntropy;
+
+use super::{NoSigner, Setup, World, settings};
 
 /// The gateway's own account and what it needs; group roles for operations.
 pub const ROLES: &str = "
@@ -44,6 +51,37 @@ impl World {
 }
 
 impl World {
+    /// Another gateway on the same store, as after a crash: the one before is left behind without a session.
+    pub async fn restart(&mut self) {
+        let ports = Ports {
+            store: Arc::clone(&self.store) as _,
+            recorder: Arc::new(self.recorder.clone()),
+            clock: Arc::clone(&self.clock) as _,
+            entropy: Arc::new(TestEntropy::seeded(8)),
+            signer: Arc::new(NoSigner),
+        };
+        let app = App::start(ports, settings(String::new()), MintingKey::make()).await.unwrap();
+        let password = self.server.password.clone();
+        let secrets: Secrets = Arc::new(move |_| Ok(zeroize::Zeroizing::new(password.clone())));
+        app.set_minting(Arc::new(PostgresMinting::new(secrets, self.limits)));
+        self.app = app;
+    }
+
+    pub async fn access(&self, grant: &GrantId) -> Access {
+        self.app.access(&self.caller("ann"), &grant.access_request()).await.unwrap().access
+    }
+
+    pub async fn deadline(&self, grant: &GrantId) -> Timestamp {
+        self.access(grant).await.deadline().unwrap()
+    }
+
+    /// Waits until a grant is ended: whatever hung on it is gone.
+    pub async fn until_ended(&self, grant: &GrantId) {
+        while !self.access(grant).await.ended {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// A world with the second lock. Its clock begins at the machine's time: the server has no other.
     pub async fn minted(sql: &str) -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();

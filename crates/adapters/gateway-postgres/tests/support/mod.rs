@@ -102,17 +102,7 @@ impl World {
             entropy: Arc::new(TestEntropy::seeded(7)),
             signer: Arc::new(NoSigner),
         };
-        let settings = Settings {
-            gateway: "test".into(),
-            public_url: "https://localhost:8443".into(),
-            door: DoorAddress { host: "localhost".into(), port: 5432, ca_pem },
-            pending: ttl(3600),
-            pending_per_principal: 20,
-            sign_in: ttl(8 * 3600),
-            token_days: 7,
-            bundle_watched: false,
-        };
-        let app = App::start(ports, settings, MintingKey::make()).await.unwrap();
+        let app = App::start(ports, settings(ca_pem), MintingKey::make()).await.unwrap();
         let password = server.password.clone();
         let secrets: Secrets = Arc::new(move |_| Ok(zeroize::Zeroizing::new(password.clone())));
         app.set_executor(Arc::new(PostgresExecutor::new(Arc::clone(&secrets), limits)));
@@ -307,6 +297,19 @@ pub async fn feed(mut program: Command, text: &str) -> Said {
     // At once: a program whose output nobody takes stops reading.
     let ((), output) = tokio::join!(write, child.wait_with_output());
     output.unwrap().into()
+}
+
+fn settings(ca_pem: String) -> Settings {
+    Settings {
+        gateway: "test".into(),
+        public_url: "https://localhost:8443".into(),
+        door: DoorAddress { host: "localhost".into(), port: 5432, ca_pem },
+        pending: ttl(3600),
+        pending_per_principal: 20,
+        sign_in: ttl(8 * 3600),
+        token_days: 7,
+        bundle_watched: false,
+    }
 }
 
 /// What a program said.

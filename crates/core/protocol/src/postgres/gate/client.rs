@@ -47,7 +47,7 @@ impl Gate {
         }
         self.take_cancelled_spool(out);
         let mut pass = 0;
-        while !self.closed && !self.is_stalled() {
+        while !self.closed && !self.is_stalled() && !(pass == 0 && self.own_goes_first(out)) {
             let piece = match self.client.next(buffer.get(pass..).unwrap_or_default()) {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break,
@@ -120,6 +120,11 @@ impl Gate {
         if self.closed {
             return false;
         }
+        let approved = matches!(holding.resolution, Some(Resolution::Approved(_)));
+        if approved && self.own_goes_first(out) {
+            return false;
+        }
+        let Some(holding) = &mut self.holding else { return true };
         let Some(resolution) = holding.resolution.take() else {
             if terminates(buffer) {
                 self.close(CloseReason::ClientTerminated, None, out);
@@ -198,6 +203,9 @@ impl Gate {
     }
 
     fn query(&mut self, text: &[u8], given: Option<Resolution>, judge: &mut dyn Judge, out: &mut Vec<Output>) -> Step {
+        if let Some(step) = self.beside_claimed(None, true, out) {
+            return step;
+        }
         let Read { text, facts, unread, doubtful } = self.read(text, judge);
         let referred = self.refer(&text, &facts);
         if referred.unsettled {
@@ -216,6 +224,9 @@ impl Gate {
         }
         let spooled = self.spooled.take();
         ask.copy_data = spooled.as_ref().map(|spooled| spooled.shown.clone());
+        if let Some(report) = self.may_still_write(&ask.operations) {
+            return self.refuse(Refusal::of(ask, report, true), out);
+        }
         let permit = match (self.decide(&ask, given, judge), unread) {
             (Ok(permit), _) => permit,
             (Err(_), Some(report)) | (Err(Some(report)), None) => return self.refuse(Refusal::of(ask, report, true), out),
@@ -319,6 +330,9 @@ impl Gate {
         if let Some(report) = unfit_name(bind.portal).or_else(|| unfit_name(bind.statement)) {
             return self.refuse(Refusal::bare(report, false), out);
         }
+        if let Some(step) = self.beside_claimed(None, false, out) {
+            return step;
+        }
         let (prepared, uncertain) = match self.prepared.meaning(bind.statement) {
             Meaning::Is(prepared) => {
                 let doubtful = prepared.doubtful;
@@ -344,6 +358,9 @@ impl Gate {
         let mut ask = self.ask(Arc::clone(&prepared.text), Arc::clone(&prepared.facts), &referred, parameters, uncertain);
         if prepared.by_sql {
             ask.not_exact = ask.not_exact.or(Some(NotExact::BehindName));
+        }
+        if let Some(report) = self.may_still_write(&ask.operations) {
+            return self.refuse(Refusal::of(ask, report, false), out);
         }
         let permit = match self.decide(&ask, given, judge) {
             Ok(permit) => permit,
@@ -388,6 +405,9 @@ impl Gate {
                 return refuse(self, report, out);
             }
         };
+        if let Some(step) = self.beside_claimed(Some(portal.statement), false, out) {
+            return step;
+        }
         if portal.cursor {
             let report = Report::new("0A000", "a cursor can't be executed").hint("Use FETCH.");
             return refuse(self, report, out);

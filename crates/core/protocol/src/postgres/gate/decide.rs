@@ -92,6 +92,9 @@ impl Gate {
             let report = Report::new("25P02", "current transaction is aborted, commands ignored until end of transaction block");
             return self.refuse(Refusal::of(ask, report, simple), out);
         }
+        if let Some(report) = self.can_never_write(&ask) {
+            return self.refuse(Refusal::of(ask, report, simple), out);
+        }
         if let Some(why) = ask.not_exact {
             let report = Report::new("42501", "this needs approval, and can't be held for it").detail(format!("Reason: {why}."));
             let report = ask.with_way_out(report);
@@ -133,6 +136,7 @@ impl Gate {
             None => self.charges.push(charge.clone()),
         }
         if charge.claimed.is_some() {
+            self.raised_for(statement);
             self.claims.began(statement);
         }
         self.open.insert(statement, Progress::default());
@@ -156,6 +160,7 @@ impl Gate {
             progress.ran = true;
         }
         self.claims.ran(statement, self.order);
+        self.follow_transaction(statements);
         let unknown = operations.contains(Operation::Unknown);
         if unknown {
             self.taint();

@@ -16,6 +16,7 @@ mod call;
 mod claims;
 mod client;
 mod decide;
+mod guard;
 mod names;
 mod reading;
 mod refer;
@@ -36,6 +37,7 @@ pub use ask::{
     Activity, Ask, Charge, CloseReason, Ended, Intent, Judge, NotExact, Output, Record, Reference, Resolution, Settlement, Verdict,
 };
 use claims::Claims;
+use guard::Guard;
 use names::Names;
 use reading::Reading;
 pub use server::own_name;
@@ -58,6 +60,8 @@ pub struct Config {
     /// Settings the client asked for at sign-in, by lower-case name: part of its actions like those it sets later.
     pub wished: BTreeMap<String, String>,
     pub limits: Limits,
+    /// For a session with a login role of its own, which began read only: whether it is to be. See [`Gate::want_read_only`].
+    pub read_only: Option<bool>,
     /// Most prepared statements, and most portals, known at once.
     pub max_names: usize,
     /// Most bytes of text in prepared statements.
@@ -78,6 +82,7 @@ impl Config {
             settings: BTreeMap::new(),
             wished: BTreeMap::new(),
             limits: Limits::default(),
+            read_only: None,
             max_names: 10_000,
             max_text_bytes: 16 << 20,
             max_copy_bytes: 4 << 20,
@@ -126,6 +131,7 @@ pub struct Gate {
     holding: Option<Holding>,
     has_temporary: bool,
     settings: Settings,
+    guard: Option<Guard>,
     reading: Reading,
     /// Rows sent for the statement that is being answered.
     rows: u64,
@@ -161,6 +167,7 @@ impl Gate {
             client: Splitter::new(Side::Client, config.limits),
             server: Splitter::new(Side::Server, config.limits),
             settings: Settings::new(config.settings.clone(), &config.wished),
+            guard: config.read_only.map(Guard::new),
             config,
             status: TransactionStatus::Idle,
             outstanding: VecDeque::new(),
@@ -206,7 +213,11 @@ impl Gate {
         if let Some(holding) = &mut self.holding
             && holding.resolution.is_none()
         {
+            let approved = matches!(resolution, Resolution::Approved(_));
             holding.resolution = Some(resolution);
+            if approved {
+                self.raise();
+            }
         } else if let Resolution::Refused(report) = resolution {
             self.cancel_spool(report);
         }

@@ -17,7 +17,7 @@ use crate::postgres::{
 const PREPARED: &str = "PREPARE TRANSACTION";
 
 /// What becomes of a server's message.
-enum Step {
+pub(super) enum Step {
     Forward,
     Replace(Bytes),
     /// Keep it from the client.
@@ -91,6 +91,9 @@ impl Gate {
     }
 
     fn answer(&mut self, message: BackendMessage<'_>, out: &mut Vec<Output>) -> Step {
+        if let Some(step) = self.own_answer(&message) {
+            return step;
+        }
         match message {
             BackendMessage::ErrorResponse(error) => return self.error(error, out),
             BackendMessage::ParameterStatus { name, value } => return self.setting(name, value),
@@ -177,7 +180,7 @@ impl Gate {
         self.open.get(&statement).map_or(0, |progress| progress.rows)
     }
 
-    fn pop(&mut self) -> Option<Expect> {
+    pub(super) fn pop(&mut self) -> Option<Expect> {
         let expect = self.outstanding.pop_front()?;
         self.outstanding_bytes -= expect.bytes();
         Some(expect)
@@ -445,7 +448,7 @@ impl Gate {
                 self.ended(query.statement, Ended::NotRun, out);
             }
             Expect::Call(call) => self.ended(call.statement, Ended::NotRun, out),
-            Expect::Describe { .. } | Expect::Sync { .. } | Expect::Substitute { .. } => {}
+            Expect::Describe { .. } | Expect::Sync { .. } | Expect::Substitute { .. } | Expect::Own(_) => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use safeconduct_model::OperationSet;
 use safeconduct_sql::facts::{Facts, StatementFacts, StatementKind};
 
-use super::{ask::Charge, call::ExpectCall, claims::Savepoint, spool::Supply};
+use super::{ask::Charge, call::ExpectCall, claims::Savepoint, guard::Own, spool::Supply};
 use crate::postgres::messages::{Report, Target};
 
 /// A prepared statement, by protocol or by SQL.
@@ -141,6 +141,8 @@ pub(crate) enum Expect {
     },
     Query(Box<ExpectQuery>),
     Call(Box<ExpectCall>),
+    /// The gateway's own setting.
+    Own(Own),
     /// Stands where a refused message stood. `simple`: a Query, which ends with ReadyForQuery.
     Substitute {
         report: Report,

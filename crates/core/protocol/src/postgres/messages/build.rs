@@ -162,6 +162,28 @@ pub fn parse(name: &str, text: &str) -> Bytes {
     })
 }
 
+/// Parse, Bind, Execute, Close and Sync of a text without parameters, all under one name.
+#[must_use]
+pub fn run_once(name: &str, text: &str) -> Bytes {
+    let mut all = BytesMut::from(parse(name, text).as_ref());
+    all.extend_from_slice(&frame(b'B', |body| {
+        put_cstr(body, name);
+        put_cstr(body, name);
+        // No formats, no parameters, no formats of columns.
+        body.put_slice(&[0; 6]);
+    }));
+    all.extend_from_slice(&frame(b'E', |body| {
+        put_cstr(body, name);
+        body.put_u32(0);
+    }));
+    all.extend_from_slice(&frame(b'C', |body| {
+        body.put_u8(b'S');
+        put_cstr(body, name);
+    }));
+    all.extend_from_slice(&frame(b'S', |_| ()));
+    all.freeze()
+}
+
 /// Flush.
 #[must_use]
 pub fn flush() -> Bytes {
