@@ -251,3 +251,32 @@ fn a_case_that_fails_says_what_came_instead() {
         "{found}"
     );
 }
+
+#[test]
+fn minted_credentials_name_what_each_operation_gives() {
+    let with = |credentials: &str| {
+        let shared = "credentials = { user = \"u\", password = \"env:PASSWORD\" }";
+        assert!(RESOURCE.contains(shared));
+        resource_problems(
+            &RESOURCE.replace(shared, &format!("credentials = {{ user = \"u\", password = \"env:PASSWORD\", {credentials} }}")),
+        )
+    };
+    assert_eq!(with("kind = \"static\""), "");
+    assert_eq!(with("kind = \"minted\", owner = \"o\", roles = { read = [\"r\"], write = [\"r\", \"W x\"], unknown = [] }"), "");
+    for (credentials, expected) in [
+        ("kind = \"minted\"", "names no role"),
+        ("kind = \"mint\"", "is static or minted"),
+        ("kind = \"minted\", roles = { raed = [\"r\"] }", "did you mean `read`?"),
+        ("kind = \"minted\", roles = { manage_people = [\"r\"], read = [\"r\"] }", "unknown key"),
+        ("kind = \"minted\", roles = { read = \"r\" }", "a list of texts"),
+        ("kind = \"minted\", roles = { read = [\"\"] }", "not a PostgreSQL name"),
+        ("kind = \"minted\", roles = { read = [\"u\"] }", "names the gateway's own account"),
+        ("kind = \"minted\", roles = { read = [\"safeconduct_x\"] }", "named like the roles of sessions"),
+        ("roles = { read = [\"r\"] }", "unknown key `postgres.credentials.roles`"),
+        ("kind = \"minted\", password = \"hunter2\", roles = { read = [\"r\"] }", "duplicate"),
+    ] {
+        let found = with(credentials);
+        assert!(found.contains(expected), "{credentials}: expected {expected}\nfound {found}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+}
