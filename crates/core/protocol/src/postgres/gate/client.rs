@@ -47,7 +47,7 @@ impl Gate {
         }
         self.take_cancelled_spool(out);
         let mut pass = 0;
-        while !self.closed && !self.is_stalled() && !(pass == 0 && self.own_goes_first(out)) {
+        while !self.closed && !self.is_stalled() && (pass > 0 || !self.own_goes_first(out)) {
             let piece = match self.client.next(buffer.get(pass..).unwrap_or_default()) {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break,
