@@ -11,17 +11,12 @@ use safeconduct_model::{AccessRequestId, Audit, GrantId, Narrowing, Operation, O
 use safeconduct_policy::{Approvals, AskedContext};
 use safeconduct_sql::{Facts, ObjectUse, Usage};
 
-use crate::{
-    door::Door,
-    judge::{Question, facts_context},
-    node::App,
-    world::World,
-};
+use crate::{door::Door, judge::Question, node::App, world::World};
 
 /// What a door asks about one statement.
 #[derive(Clone, Copy, Debug)]
 pub struct StatementAsk<'a> {
-    pub facts: &'a Facts,
+    pub facts: &'a Arc<Facts>,
     /// False where a hold can't be offered: temporary objects, undecodable parameters, a copy from the client.
     pub can_hold: bool,
     pub in_transaction: bool,
@@ -49,18 +44,29 @@ pub struct Refusal {
 }
 
 /// Rights a transaction has used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Charge {
-    pub grant: GrantId,
-    pub operations: OperationSet,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge<'a> {
+    pub grant: &'a GrantId,
+    pub operations: &'a OperationSet,
 }
 
-/// Answers of policy at use, kept for one second and until anything changes.
+/// Permissions of policy at use, kept for one second and until anything changes.
 #[derive(Default)]
 pub(crate) struct Judged {
     /// The world that was asked, and the second in which: answers of another are none.
     of: (u64, i64),
-    answers: Mutex<HashMap<(GrantId, String), Outcome>>,
+    /// By address of the facts: while they are kept here, no others can have it.
+    permitted: Mutex<HashMap<usize, Permitted>>,
+}
+
+/// What policy allowed under a grant, with the obligations of all grants that cover it.
+#[derive(Clone)]
+struct Permitted {
+    _facts: Arc<Facts>,
+    access: Arc<Access>,
+    grant: GrantId,
+    sync_first: bool,
+    audit: Audit,
 }
 
 /// Most answers kept per session and second.
@@ -71,6 +77,13 @@ impl App {
         let (world, now) = (self.world(), self.now());
         if let Some(refusal) = door.over(now) {
             return Verdict::Refuse(refusal);
+        }
+        let judged = door.judged(&world, now.micros().div_euclid(1_000_000));
+        let key = Arc::as_ptr(ask.facts) as usize;
+        if let Some(permitted) = judged.permitted.lock().get(&key)
+            && permitted.access.is_live(now)
+        {
+            return Verdict::Permit(self.mint(door, permitted));
         }
         let grants = door.grants.load();
         let needed = &ask.facts.operations;
@@ -84,12 +97,24 @@ impl App {
                     let audit = covering.iter().map(|a| a.decision.obligations.audit).max().unwrap_or_default();
                     let changes = needed.iter().any(|op| !matches!(op, Operation::Connect | Operation::Read));
                     let sync_first = changes || audit == Audit::Strict;
-                    return Verdict::Permit(self.node.key.mint(door.id.clone(), access.grant(), None, sync_first, audit));
+                    let permitted =
+                        Permitted { _facts: Arc::clone(ask.facts), access: Arc::clone(access), grant: access.grant(), sync_first, audit };
+                    let permit = self.mint(door, &permitted);
+                    let mut kept = judged.permitted.lock();
+                    if kept.len() >= JUDGED_AT_ONCE {
+                        kept.clear();
+                    }
+                    kept.insert(key, permitted);
+                    return Verdict::Permit(permit);
                 }
                 outcome => denied = Some((access.grant(), outcome)),
             }
         }
         self.hold_or_refuse(&world, door, ask, denied, now)
+    }
+
+    fn mint(&self, door: &Door, permitted: &Permitted) -> Permit {
+        self.node.key.mint(door.id.clone(), permitted.grant.clone(), None, permitted.sync_first, permitted.audit)
     }
 
     /// Mints the permit of a claimed action: the only other way to one.
@@ -108,41 +133,22 @@ impl App {
             // Transaction control and harmless settings are in every grant.
             return Outcome::Allow;
         }
-        let context = facts_context(facts);
-        let key = (access.grant(), format!("{operations} {context:?}"));
-        let second = now.micros().div_euclid(1_000_000);
-        let judged = door.judged(world, second);
-        if let Some(outcome) = judged.answers.lock().get(&key) {
-            return outcome.clone();
-        }
-        let outcome = match (world.directory.find(&door.principal), world.resource(&door.resource.name)) {
-            (Some(principal), Some(resource)) => {
-                let asked = AskedContext::of_envelope(&access.envelope);
-                let counted = access.counted();
-                world
-                    .judge(
-                        &Question {
-                            principal,
-                            resource,
-                            operations: &operations,
-                            exact: false,
-                            asked: &asked,
-                            source: &door.source,
-                            facts: Some(facts),
-                            approvals: Approvals::Given(&counted),
-                        },
-                        now,
-                    )
-                    .outcome
-            }
-            _ => Outcome::Deny,
+        let (Some(principal), Some(resource)) = (world.directory.find(&door.principal), world.resource(&door.resource.name)) else {
+            return Outcome::Deny;
         };
-        let mut answers = judged.answers.lock();
-        if answers.len() >= JUDGED_AT_ONCE {
-            answers.clear();
-        }
-        answers.insert(key, outcome.clone());
-        outcome
+        let asked = AskedContext::of_envelope(&access.envelope);
+        let counted = access.counted();
+        let question = Question {
+            principal,
+            resource,
+            operations: &operations,
+            exact: false,
+            asked: &asked,
+            source: &door.source,
+            facts: Some(facts),
+            approvals: Approvals::Given(&counted),
+        };
+        world.judge(&question, now).outcome
     }
 
     fn hold_or_refuse(
@@ -200,16 +206,15 @@ impl App {
     }
 
     /// True while every charge is still covered by a live grant, or was a claimed action.
-    pub(crate) fn still_covered(&self, door: &Door, charges: &[Charge]) -> bool {
+    pub(crate) fn still_covered<'a>(&self, door: &Door, charges: impl IntoIterator<Item = Charge<'a>>) -> bool {
         let now = self.now();
         let grants = door.grants.load();
-        charges.iter().all(|charge| {
-            door.claimed.lock().contains(&charge.grant)
-                || grants.iter().any(|a| {
-                    // Another grant that is narrowed may not reach what this one was used for.
-                    let reaches = a.grant() == charge.grant || reaches_everything(a);
-                    a.is_live(now) && reaches && a.envelope.scope.operations().covers(&charge.operations)
-                })
+        charges.into_iter().all(|charge| {
+            grants.iter().any(|a| {
+                // Another grant that is narrowed may not reach what this one was used for.
+                let reaches = reaches_everything(a) || a.grant() == *charge.grant;
+                a.is_live(now) && reaches && a.envelope.scope.operations().covers(charge.operations)
+            }) || door.claimed.lock().contains(charge.grant)
         })
     }
 }
@@ -279,7 +284,7 @@ pub(crate) fn request_hint(resource: &Resource, operations: &OperationSet) -> St
 impl Judged {
     /// An empty set of answers for one world and second.
     pub fn of(generation: u64, second: i64) -> Self {
-        Self { of: (generation, second), answers: Mutex::default() }
+        Self { of: (generation, second), permitted: Mutex::default() }
     }
 
     pub fn is_of(&self, generation: u64, second: i64) -> bool {

@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use safeconduct_lifecycle::{Access, SessionEvent, StreamId};
-use safeconduct_model::{Asked, GrantId, PrincipalName, Resource, ResourceName, Scope, SessionId, SignInId, Timestamp, Ttl};
+use safeconduct_model::{Asked, Digest, GrantId, PrincipalName, Resource, ResourceName, Scope, SessionId, SignInId, Timestamp, Ttl};
 use safeconduct_protocol::postgres::scram::{ITERATIONS, Verifier};
+use safeconduct_sql::FunctionClasses;
 use tokio::sync::watch;
 
 use crate::{
@@ -38,6 +39,8 @@ pub(crate) struct Door {
     pub claimed: Mutex<BTreeSet<GrantId>>,
     pub holds: Mutex<Holds>,
     judged: ArcSwap<Judged>,
+    /// The classes of functions under the bundle of this hash.
+    pub classes: Mutex<Option<(Digest, Arc<FunctionClasses>)>>,
     pub journal: tokio::sync::Mutex<JournalState>,
     /// The session's own login role at the server.
     pub minted: Option<MintedRole>,
@@ -289,6 +292,7 @@ impl App {
             claimed: Mutex::default(),
             holds: Mutex::default(),
             judged: ArcSwap::default(),
+            classes: Mutex::default(),
             journal: tokio::sync::Mutex::new(JournalState::begun(journal)),
             minted,
         });

@@ -13,13 +13,29 @@ use crate::{
     authorize::{Charge, Refusal, StatementAsk, Verdict, refusal},
     door::{CLAIMED_WITHIN, Door, Standing},
     node::App,
-    ports::{Journal, Record, RecordingError, What},
+    ports::{BoxFuture, Journal, Record, RecordingError, What},
     problem::{Problem, ProblemKind},
     requests::{Submission, Submitted},
 };
 
+/// When records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Write {
+    /// With the next ones, or when [`DoorSession::write_kept`] is called: what says how a read ended, and can be lost with the process.
+    Later,
+    /// Before this returns: they survive the end of the process.
+    Now,
+    /// Before this returns, and on disk.
+    Synced,
+}
+
+/// Most records kept for the next write.
+const KEPT_RECORDS: usize = 64;
+
 pub(crate) struct JournalState {
     journal: Option<Box<dyn Journal>>,
+    /// Not written yet.
+    kept: Vec<Record>,
     records: u64,
     statements: u64,
     /// Something could not be written: nothing more may be forwarded, and the numbers have a gap where it is missing.
@@ -29,7 +45,23 @@ pub(crate) struct JournalState {
 impl JournalState {
     /// A journal that holds its first record.
     pub fn begun(journal: Box<dyn Journal>) -> Self {
-        Self { journal: Some(journal), records: 1, statements: 0, failed: false }
+        Self { journal: Some(journal), kept: Vec::new(), records: 1, statements: 0, failed: false }
+    }
+}
+
+/// What is left to be awaited of a write: the flush that was asked for, and a chunk whose digest belongs in the ledger.
+type Written = (Option<BoxFuture<'static, Result<(), RecordingError>>>, Option<Chunk>);
+
+impl JournalState {
+    /// Writes what is kept with one write.
+    fn write(&mut self, sync: bool) -> Result<Written, RecordingError> {
+        let Some(journal) = self.journal.as_mut() else { return Err(RecordingError::Missing) };
+        if let Err(error) = journal.append(&self.kept) {
+            self.failed = true;
+            return Err(error);
+        }
+        self.kept.clear();
+        Ok((sync.then(|| journal.sync()), journal.take_sealed()))
     }
 }
 
@@ -99,7 +131,18 @@ impl DoorSession {
     /// Facts by text. Blocks for the length of a parse.
     #[must_use]
     pub fn facts(&self, text: &str) -> Arc<Facts> {
-        self.app.facts_for(&self.app.world(), &self.door.resource.name, text)
+        let world = self.app.world();
+        let mut kept = self.door.classes.lock();
+        let classes = match kept.as_ref() {
+            Some((hash, classes)) if *hash == world.bundle.hash => Arc::clone(classes),
+            _ => {
+                let classes = self.app.classes_for(&world, &self.door.resource.name);
+                *kept = Some((world.bundle.hash, Arc::clone(&classes)));
+                classes
+            }
+        };
+        drop(kept);
+        self.app.node.facts.facts(text, &classes)
     }
 
     /// The one decision about a statement.
@@ -124,7 +167,7 @@ impl DoorSession {
 
     /// True while every right a transaction used is still held.
     #[must_use]
-    pub fn still_covered(&self, charges: &[Charge]) -> bool {
+    pub fn still_covered<'a>(&self, charges: impl IntoIterator<Item = Charge<'a>>) -> bool {
         self.app.still_covered(&self.door, charges)
     }
 
@@ -209,31 +252,28 @@ impl DoorSession {
         self.app.withdraw_hold(request, why).await;
     }
 
-    /// Appends to the session's journal with one write; numbers and times are filled in. With `sync` it is on disk when this returns.
+    /// Appends to the session's journal, with one write if any is due; numbers and times are filled in.
     ///
     /// # Errors
     /// Then nothing may be forwarded and the session must be closed.
-    pub async fn record(&self, what: Vec<What>, sync: bool) -> Result<(), RecordingError> {
+    pub async fn record(&self, what: Vec<What>, write: Write) -> Result<(), RecordingError> {
         let now = self.app.now();
         let mut state = self.door.journal.lock().await;
         if state.failed {
             return Err(RecordingError::Unwritable("an earlier record of this session could not be written".into()));
         }
-        let mut records = Vec::with_capacity(what.len());
         for what in what {
             state.records += 1;
             if matches!(what, What::Intent { .. }) {
                 state.statements += 1;
             }
-            records.push(Record { n: state.records, at: now, what });
+            let n = state.records;
+            state.kept.push(Record { n, at: now, what });
         }
-        let Some(journal) = state.journal.as_mut() else { return Err(RecordingError::Missing) };
-        if let Err(error) = journal.append(&records) {
-            state.failed = true;
-            self.app.node.meters.not_recorded();
-            return Err(error);
+        if write == Write::Later && state.kept.len() < KEPT_RECORDS {
+            return Ok(());
         }
-        let (flush, sealed) = (sync.then(|| journal.sync()), journal.take_sealed());
+        let (flush, sealed) = state.write(write == Write::Synced).inspect_err(|_| self.app.node.meters.not_recorded())?;
         drop(state);
         if let Some(flush) = flush {
             let began = std::time::Instant::now();
@@ -257,6 +297,14 @@ impl DoorSession {
         let over_at = self.door.standing.borrow().over_at?;
         let micros = self.app.now().micros().saturating_sub(over_at.micros());
         Some(std::time::Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+    }
+
+    /// Writes what was recorded for later. Harmless to repeat.
+    ///
+    /// # Errors
+    /// As [`DoorSession::record`].
+    pub async fn write_kept(&self) -> Result<(), RecordingError> {
+        self.record(Vec::new(), Write::Now).await
     }
 
     /// Closes the session and seals its recording.
@@ -304,7 +352,9 @@ impl App {
             if state.failed {
                 events.push(lost("some of its records could not be written".to_owned()));
             }
-            let (appended, closed) = close_journal(journal, closing).await;
+            let mut last = std::mem::take(&mut state.kept);
+            last.push(closing);
+            let (appended, closed) = close_journal(journal, last).await;
             events.extend(appended.err().map(|error| lost(error.to_string())));
             sealed = closed.is_ok();
             match closed {
@@ -355,10 +405,13 @@ impl App {
     }
 }
 
-/// Writes the last record and seals the journal, where waiting for the disk holds nobody up.
-async fn close_journal(mut journal: Box<dyn Journal>, closing: Record) -> (Result<(), RecordingError>, Result<Vec<Chunk>, RecordingError>) {
+/// Writes the last records and seals the journal, where waiting for the disk holds nobody up.
+async fn close_journal(
+    mut journal: Box<dyn Journal>,
+    last: Vec<Record>,
+) -> (Result<(), RecordingError>, Result<Vec<Chunk>, RecordingError>) {
     let closed = tokio::task::spawn_blocking(move || {
-        let appended = journal.append(&[closing]);
+        let appended = journal.append(&last);
         (appended, journal.close())
     });
     closed.await.unwrap_or_else(|cause| (Ok(()), Err(RecordingError::Unwritable(Box::new(cause)))))

@@ -6,27 +6,36 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use safeconduct_model::{Digest, Operation, Resource};
+use safeconduct_model::{Operation, Resource};
 use safeconduct_sql::Facts;
-use safeconduct_sql::{FunctionClasses, PARSER_STACK_BYTES};
+use safeconduct_sql::{FunctionClasses, PARSER_STACK_BYTES, shape};
 
 /// Texts longer than this are parsed each time.
 const CACHED_TEXT_BYTES: usize = 16 * 1024;
-/// Most texts kept.
+/// Most texts kept, and most bytes of them.
 const CACHED_TEXTS: usize = 4096;
+const CACHED_BYTES: usize = 8 << 20;
 /// Parser threads: one bomb leaves the others to everybody else.
 const THREADS: usize = 4;
 
 type Job = (String, Arc<FunctionClasses>, mpsc::SyncSender<Facts>);
 
-/// Facts with the classes they were made with: while they are kept, no other classes can have the same address.
-type Cached = (Arc<FunctionClasses>, Arc<Facts>);
+/// Facts of texts and of shapes, as the classes of one resource have them.
+#[derive(Default)]
+struct Known {
+    facts: HashMap<Box<str>, Option<Arc<Facts>>>,
+    bytes: usize,
+}
 
 /// Parses and remembers.
 pub(crate) struct FactsService {
     jobs: mpsc::SyncSender<Job>,
-    cache: Mutex<HashMap<(Digest, usize), Cached>>,
+    /// By address of the classes: while they are kept here, no others can have it.
+    known: Mutex<HashMap<usize, (Arc<FunctionClasses>, Known)>>,
 }
+
+/// Most sets of classes with facts: one per resource, and a few of bundles before.
+const CLASSES: usize = 1024;
 
 impl FactsService {
     /// Starts the parser threads. They end with the service.
@@ -49,31 +58,66 @@ impl FactsService {
                 }
             })?;
         }
-        Ok(Self { jobs, cache: Mutex::new(HashMap::new()) })
+        Ok(Self { jobs, known: Mutex::default() })
     }
 
     /// Facts of a text for a resource. Blocks for the length of a parse. What can't be parsed is `unknown`.
+    ///
+    /// Texts of one [`shape`] share facts where these hold for all of them: clients that write values into their texts are parsed once.
     pub fn facts(&self, text: &str, functions: &Arc<FunctionClasses>) -> Arc<Facts> {
-        let key = (Digest::of_bytes(text.as_bytes()), Arc::as_ptr(functions) as usize);
-        let cached = text.len() <= CACHED_TEXT_BYTES;
-        if cached && let Some((_, facts)) = self.cache.lock().get(&key) {
-            return Arc::clone(facts);
+        if text.len() > CACHED_TEXT_BYTES {
+            return self.parse(text, functions).unwrap_or_else(unavailable);
         }
-        let (answer, wait) = mpsc::sync_channel(1);
-        let parsed = self.jobs.send((text.to_owned(), Arc::clone(functions), answer)).ok().and_then(|()| wait.recv().ok());
-        let facts = Arc::new(parsed.unwrap_or_else(|| Facts {
-            statements: Vec::new(),
-            operations: [Operation::Unknown].into_iter().collect(),
-            unparsable: Some("the parser is not available".to_owned()),
-        }));
-        if cached && facts.unparsable.is_none() {
-            let mut cache = self.cache.lock();
-            if cache.len() >= CACHED_TEXTS {
-                cache.clear();
-            }
-            cache.insert(key, (Arc::clone(functions), Arc::clone(&facts)));
+        let shape = shape(text);
+        if let Some(shape) = &shape
+            && let Some(facts) = self.remembered(shape, functions, Facts::hold_for_shape)
+        {
+            return facts;
         }
+        self.remembered(text, functions, |_| true).unwrap_or_else(unavailable)
+    }
+
+    /// Facts that are kept, or are made and kept if they are `fit`; else nothing, which is kept too.
+    fn remembered(&self, text: &str, functions: &Arc<FunctionClasses>, fit: impl FnOnce(&Facts) -> bool) -> Option<Arc<Facts>> {
+        let key = Arc::as_ptr(functions) as usize;
+        if let Some((_, known)) = self.known.lock().get(&key)
+            && let Some(facts) = known.facts.get(text)
+        {
+            return facts.clone();
+        }
+        // A parser that failed is no answer to keep.
+        let facts = Some(self.parse(text, functions)?).filter(|facts| fit(facts));
+        let mut known = self.known.lock();
+        if known.len() >= CLASSES && !known.contains_key(&key) {
+            known.clear();
+        }
+        known.entry(key).or_insert_with(|| (Arc::clone(functions), Known::default())).1.keep(text, facts.clone());
         facts
+    }
+
+    fn parse(&self, text: &str, functions: &Arc<FunctionClasses>) -> Option<Arc<Facts>> {
+        let (answer, wait) = mpsc::sync_channel(1);
+        self.jobs.send((text.to_owned(), Arc::clone(functions), answer)).ok()?;
+        wait.recv().ok().map(Arc::new)
+    }
+}
+
+/// What a text is while nobody can say what it is.
+fn unavailable() -> Arc<Facts> {
+    Arc::new(Facts {
+        statements: Vec::new(),
+        operations: [Operation::Unknown].into_iter().collect(),
+        unparsable: Some("the parser is not available".to_owned()),
+    })
+}
+
+impl Known {
+    fn keep(&mut self, text: &str, facts: Option<Arc<Facts>>) {
+        if self.facts.len() >= CACHED_TEXTS || self.bytes + text.len() > CACHED_BYTES {
+            *self = Self::default();
+        }
+        self.bytes += text.len();
+        self.facts.insert(text.into(), facts);
     }
 }
 

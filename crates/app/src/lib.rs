@@ -39,7 +39,7 @@ pub use answers::GivenAnswer;
 pub use authorize::{Charge, Refusal, StatementAsk, Verdict};
 pub use door::{DoorLookup, DoorRefused, SessionEnd, Standing};
 pub use door_secrets::DoorSecret;
-pub use door_session::{DoorSession, Hold, HoldOutcome};
+pub use door_session::{DoorSession, Hold, HoldOutcome, Write};
 pub use identity::{Caller, SignedIn, TokenView};
 pub use ledger::Proof;
 pub use meters::{Meters, Times, Turned};

@@ -214,15 +214,16 @@ impl App {
 
     /// Facts of a text as this resource understands it. Blocks for the length of a parse.
     pub(crate) fn facts_for(&self, world: &World, resource: &ResourceName, text: &str) -> Arc<Facts> {
-        let classes = {
-            let mut known = self.node.function_classes.lock();
-            Arc::clone(
-                known
-                    .entry((world.bundle.hash, resource.clone()))
-                    .or_insert_with(|| Arc::new(world.resource(resource).map(|r| function_classes(r)).unwrap_or_default())),
-            )
-        };
-        self.node.facts.facts(text, &classes)
+        self.node.facts.facts(text, &self.classes_for(world, resource))
+    }
+
+    /// How this resource classes functions of its own.
+    pub(crate) fn classes_for(&self, world: &World, resource: &ResourceName) -> Arc<FunctionClasses> {
+        let mut known = self.node.function_classes.lock();
+        let classes = known
+            .entry((world.bundle.hash, resource.clone()))
+            .or_insert_with(|| Arc::new(world.resource(resource).map(|r| function_classes(r)).unwrap_or_default()));
+        Arc::clone(classes)
     }
 
     /// Facts of the statement an access request is about, if it is about one.

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use safeconduct_app::{
-    AskedFor, Charge, HoldOutcome, NewAccessRequest, StatementAsk, Verdict,
+    AskedFor, Charge, HoldOutcome, NewAccessRequest, StatementAsk, Verdict, Write,
     ports::{Recorder, What},
 };
 use safeconduct_lifecycle::{AccessState, ExactOutcome, StreamId, Withdrawal};
@@ -155,11 +155,11 @@ async fn f48_without_a_recording_no_session_opens_and_nothing_is_forwarded() {
     house.recorder.set_broken(false);
     let session = house.open("alice").await;
     let id = session.id().clone();
-    session.record(vec![intent()], false).await.unwrap();
+    session.record(vec![intent()], Write::Now).await.unwrap();
     house.recorder.set_broken(true);
-    assert!(session.record(vec![intent()], true).await.is_err());
+    assert!(session.record(vec![intent()], Write::Synced).await.is_err());
     house.recorder.set_broken(false);
-    assert!(session.record(vec![intent()], false).await.is_err(), "a session with a gap in its recording forwards nothing more");
+    assert!(session.record(vec![intent()], Write::Now).await.is_err(), "a session with a gap in its recording forwards nothing more");
     session.close("recording").await;
     let kinds = house.kinds(StreamId::Session(id.clone())).await;
     assert!(kinds.contains(&"recording_lost".to_owned()), "{kinds:?}");
@@ -218,13 +218,14 @@ async fn a_transaction_is_covered_only_by_a_grant_that_reaches_as_far() {
     let first = house.app.ask(&alice, narrowed("sales")).await.unwrap().access.grant();
     house.app.ask(&alice, narrowed("public")).await.unwrap();
     let session = house.open("alice").await;
-    let charge = Charge { grant: permitted(&session, "select * from sales.orders"), operations: READ.iter().copied().collect() };
-    assert_eq!(charge.grant, first);
-    assert!(session.still_covered(std::slice::from_ref(&charge)));
+    let (grant, operations) = (permitted(&session, "select * from sales.orders"), READ.iter().copied().collect());
+    let charge = Charge { grant: &grant, operations: &operations };
+    assert_eq!(*charge.grant, first);
+    assert!(session.still_covered([charge]));
     house.app.release(&alice, &first).await.unwrap();
-    assert!(!session.still_covered(std::slice::from_ref(&charge)));
+    assert!(!session.still_covered([charge]));
     house.grant("alice", READ, 300).await;
-    assert!(session.still_covered(&[charge]));
+    assert!(session.still_covered([charge]));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::*;
 use safeconduct_app::{
-    DoorSession,
+    DoorSession, Write,
     ports::{Recorder, Store, What},
 };
 use safeconduct_lifecycle::{Event, SessionEvent, StreamId};
@@ -39,7 +39,7 @@ async fn what_is_open_survives_and_what_was_held_does_not() {
             grant: grant.clone(),
             claimed: None,
         };
-        session.record(vec![intent], true).await.unwrap();
+        session.record(vec![intent], Write::Synced).await.unwrap();
         // The process dies: nobody closes anything.
         std::mem::forget(session);
         house.clock.advance(Duration::from_secs(down));
@@ -151,9 +151,9 @@ fn outcome(statement: u64) -> What {
 async fn recorded(house: &House, ended: bool) -> (DoorSession, SessionId) {
     let grant = house.grant("alice", READ, 1800).await;
     let session = house.open("alice").await;
-    session.record(vec![intent(1, &grant), outcome(1)], false).await.unwrap();
+    session.record(vec![intent(1, &grant), outcome(1)], Write::Now).await.unwrap();
     if !ended {
-        session.record(vec![intent(2, &grant)], true).await.unwrap();
+        session.record(vec![intent(2, &grant)], Write::Synced).await.unwrap();
     }
     let id = session.id().clone();
     (session, id)

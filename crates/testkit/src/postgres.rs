@@ -74,9 +74,22 @@ impl PostgresServer {
     /// If PostgreSQL is not installed or does not start, or if `sql` fails.
     #[must_use]
     pub fn start_with(sql: &str) -> Self {
+        Self::start_as(sql, &[])
+    }
+
+    /// The same with other settings of the server, each `name=value`.
+    ///
+    /// # Panics
+    /// If PostgreSQL is not installed or does not start.
+    #[must_use]
+    pub fn start_tuned(settings: &[&str]) -> Self {
+        Self::start_as("", settings)
+    }
+
+    fn start_as(sql: &str, tuned: &[&str]) -> Self {
         let mut last = String::new();
         for _ in 0..TRIES {
-            match Self::try_start() {
+            match Self::try_start(tuned) {
                 Ok(server) => {
                     let password = &server.password;
                     server.run("postgres", &format!("CREATE ROLE app LOGIN PASSWORD '{password}'; CREATE DATABASE app OWNER app;"));
@@ -92,7 +105,7 @@ impl PostgresServer {
         panic!("PostgreSQL found no free port:\n{last}");
     }
 
-    fn try_start() -> Result<Self, String> {
+    fn try_start(tuned: &[&str]) -> Result<Self, String> {
         let template = template();
         let folder = new_folder("server");
         let data = folder.join("data");
@@ -109,7 +122,7 @@ impl PostgresServer {
         let mut command = Command::new("sh");
         command.args(["-c", KEEPER, "sh"]).arg(&folder);
         command.args(unprivileged()).arg(binary("postgres")).arg("-D").arg(&data);
-        for setting in settings(port, &folder) {
+        for setting in settings(port, &folder).iter().map(String::as_str).chain(tuned.iter().copied()) {
             command.arg("-c").arg(setting);
         }
         // A group of its own: Ctrl-C ends the test, and the end of the test ends the server.

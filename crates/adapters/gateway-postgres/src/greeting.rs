@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{config::ALPN, socket, stream::ClientStream};
+use crate::{config::ALPN, readahead::ReadAhead, socket, stream::ClientStream};
 
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -48,7 +48,7 @@ pub(crate) async fn greet(mut tcp: TcpStream, tls: Arc<rustls::ServerConfig>) ->
     socket::prepare(&tcp)?;
     let mut first = [0];
     if tcp.peek(&mut first).await? == 1 && first == [TLS_HANDSHAKE] {
-        let stream = TlsAcceptor::from(tls).accept(tcp).await?;
+        let stream = TlsAcceptor::from(tls).accept(ReadAhead::new(tcp)).await?;
         if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err(NoGreeting::NoAlpn);
         }
@@ -59,7 +59,7 @@ pub(crate) async fn greet(mut tcp: TcpStream, tls: Arc<rustls::ServerConfig>) ->
             Startup::Ssl => {
                 tcp.write_all(b"S").await?;
                 // Nothing was read ahead: bytes slipped in before the handshake are read as TLS and fail there.
-                return encrypted(Box::new(TlsAcceptor::from(tls).accept(tcp).await?)).await;
+                return encrypted(Box::new(TlsAcceptor::from(tls).accept(ReadAhead::new(tcp)).await?)).await;
             }
             Startup::GssEnc => tcp.write_all(b"N").await?,
             // libpq before 17 sends these in plain text; the key is all that counts.

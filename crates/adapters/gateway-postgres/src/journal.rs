@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use safeconduct_app::ports::{Named, What};
+use safeconduct_app::{
+    Write,
+    ports::{Named, What},
+};
 use safeconduct_lifecycle::{ExactOutcome, TransactionEnd};
 use safeconduct_model::AccessRequestId;
 use safeconduct_protocol::postgres::gate::{Ended, Record, Reference, Settlement};
@@ -11,8 +14,15 @@ use tokio::time::Instant;
 /// Statements that run, with when they began; claimed actions until their transaction ends.
 #[derive(Default)]
 pub(crate) struct Journal {
-    began: HashMap<u64, Instant>,
+    began: HashMap<u64, Began>,
     claimed: Vec<Claimed>,
+}
+
+/// When a statement began, and whether its end is written at once.
+#[derive(Clone, Copy)]
+struct Began {
+    at: Instant,
+    end: Write,
 }
 
 struct Claimed {
@@ -22,13 +32,17 @@ struct Claimed {
 }
 
 /// Records to be written before anything that follows them is sent.
-#[derive(Default)]
 pub(crate) struct Batch {
     pub what: Vec<What>,
-    /// True if they must be on disk first.
-    pub sync: bool,
+    pub write: Write,
     /// Claimed actions that have an outcome.
     pub settled: Vec<(AccessRequestId, ExactOutcome)>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { what: Vec::new(), write: Write::Later, settled: Vec::new() }
+    }
 }
 
 impl Journal {
@@ -37,8 +51,9 @@ impl Journal {
         match record {
             Record::Intent(intent) => {
                 let intent = *intent;
-                batch.sync |= intent.sync_first;
-                self.began.insert(intent.statement, Instant::now());
+                let (before, end) = if intent.sync_first { (Write::Synced, Write::Now) } else { (Write::Now, Write::Later) };
+                batch.write = batch.write.max(before);
+                self.began.insert(intent.statement, Began { at: Instant::now(), end });
                 if let Some(request) = &intent.claimed {
                     self.claimed.push(Claimed { statement: intent.statement, request: request.clone(), ended: None });
                 }
@@ -53,7 +68,9 @@ impl Journal {
                 });
             }
             Record::Outcome { statement, ended } => {
-                let took = self.began.remove(&statement).map(|began| began.elapsed()).unwrap_or_default();
+                let began = self.began.remove(&statement);
+                batch.write = batch.write.max(began.map_or(Write::Now, |began| began.end));
+                let took = began.map(|began| began.at.elapsed()).unwrap_or_default();
                 let duration_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
                 batch.what.push(outcome(statement, &ended, duration_micros));
                 if let Some(claimed) = self.claimed.iter_mut().find(|claimed| claimed.statement == statement) {
@@ -63,6 +80,7 @@ impl Journal {
             Record::Refused { text, parameters, operations, report } => {
                 let why = report.detail.map_or_else(|| report.message.clone(), |detail| format!("{}: {detail}", report.message));
                 let (text, operations) = (text.as_ref().to_owned(), operations.to_string());
+                batch.write = batch.write.max(Write::Now);
                 batch.what.push(What::Refused { text, parameters, operations, why });
             }
             Record::Settled { through, how } => {

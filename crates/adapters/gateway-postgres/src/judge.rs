@@ -57,9 +57,7 @@ impl Asks<'_> {
 
 /// True while every right the open transaction used is still held.
 pub(crate) fn still_covered(session: &DoorSession, charges: &[Charge]) -> bool {
-    let charges: Vec<app::Charge> =
-        charges.iter().map(|charge| app::Charge { grant: charge.grant.clone(), operations: charge.operations.clone() }).collect();
-    session.still_covered(&charges)
+    session.still_covered(charges.iter().map(|charge| app::Charge { grant: &charge.grant, operations: &charge.operations }))
 }
 
 /// A refusal in PostgreSQL's own form.

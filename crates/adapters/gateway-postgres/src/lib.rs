@@ -13,6 +13,7 @@ mod judge;
 mod listener;
 mod minting;
 mod opening;
+mod readahead;
 mod relay;
 mod remains;
 mod session;

@@ -3,7 +3,10 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use safeconduct_app::{DoorSession, SessionEnd, ports::What};
+use safeconduct_app::{
+    DoorSession, SessionEnd, Write,
+    ports::{RecordingError, What},
+};
 use safeconduct_lifecycle::Withdrawal;
 use safeconduct_protocol::postgres::{
     gate::{Activity, Ask, CloseReason, Gate, Output, Resolution},
@@ -38,6 +41,8 @@ pub(crate) struct Relay {
     pub client_out: Outgoing,
     pub server_out: Outgoing,
     upstream: CancelTarget,
+    /// Something recorded is not written yet.
+    pub keeps: bool,
     /// The server had work of this session's when the gate was last asked.
     busy: bool,
     /// Outcomes and withdrawals that are being stored, cancels that are being sent.
@@ -63,6 +68,7 @@ impl Relay {
             client_out: Outgoing::default(),
             server_out: Outgoing::default(),
             upstream,
+            keeps: false,
             busy: false,
             under_way: JoinSet::new(),
             closed: None,
@@ -121,8 +127,8 @@ impl Relay {
                 other => rest.push(other),
             }
         }
-        let Batch { what, sync, settled } = batch;
-        let recorded = self.record(what, sync).await;
+        let Batch { what, write, settled } = batch;
+        let recorded = self.record(what, write).await;
         for (request, outcome) in settled {
             let session = Arc::clone(&self.session);
             self.store(async move { session.settle(&request, outcome).await }).await;
@@ -133,8 +139,8 @@ impl Relay {
         let mut resolved = false;
         for output in rest {
             match output {
-                Output::ToServer(bytes) => self.server_out.push(&bytes),
-                Output::ToClient(bytes) => self.client_out.push(&bytes),
+                Output::ToServer(bytes) => self.server_out.pass(bytes),
+                Output::ToClient(bytes) => self.client_out.pass(bytes),
                 Output::Hold(ask) => resolved |= self.hold(*ask).await,
                 Output::Withdrawn => self.take_back(Withdrawal::SessionEnded, "the session ended").await,
                 Output::Close(reason) => self.close(&reason),
@@ -145,11 +151,24 @@ impl Relay {
     }
 
     /// Writes to the session's recording. If that fails nothing is forwarded and the session ends: false.
-    async fn record(&mut self, what: Vec<What>, sync: bool) -> bool {
+    async fn record(&mut self, what: Vec<What>, write: Write) -> bool {
         if what.is_empty() {
             return true;
         }
-        let Err(error) = self.session.record(what, sync).await else { return true };
+        self.keeps = write == Write::Later;
+        let recorded = self.session.record(what, write).await;
+        self.take(recorded).await
+    }
+
+    /// Writes what was kept for later.
+    pub(crate) async fn write_kept(&mut self) {
+        self.keeps = false;
+        let written = self.session.write_kept().await;
+        self.take(written).await;
+    }
+
+    async fn take(&mut self, recorded: Result<(), RecordingError>) -> bool {
+        let Err(error) = recorded else { return true };
         tracing::error!(session = %self.session.id(), error = &error as &dyn std::error::Error, "the session can't be recorded");
         if self.closed.is_none() {
             self.client_out.push(&Report::new("57P01", "the session can't be recorded and ends").encode(Severity::Fatal));
@@ -200,7 +219,7 @@ impl Relay {
             Ok((held, notice)) => {
                 let placed = held.placed(&ask);
                 self.held = Some(held);
-                if self.record(vec![placed], false).await {
+                if self.record(vec![placed], Write::Now).await {
                     self.tell(&notice).await;
                 }
                 false
@@ -224,7 +243,7 @@ impl Relay {
         }
         let approved = matches!(resolution, Resolution::Approved(_));
         self.gate.resolve(resolution);
-        if !self.record(vec![held.ended(&how)], false).await {
+        if !self.record(vec![held.ended(&how)], Write::Now).await {
             return;
         }
         if approved {
@@ -247,7 +266,7 @@ impl Relay {
     /// Takes a held statement back, if one is held, and records it.
     async fn take_back(&mut self, why: Withdrawal, how: &str) {
         let Some(ended) = self.held.as_ref().map(|held| held.ended(how)) else { return };
-        self.record(vec![ended], false).await;
+        self.record(vec![ended], Write::Now).await;
         self.withdraw(why).await;
     }
 
@@ -260,7 +279,7 @@ impl Relay {
     /// The client asked to cancel what it is doing.
     pub(crate) async fn cancel(&mut self, cancel: Cancel) {
         if self.held.is_some() {
-            if self.record(vec![What::CancelRequested], false).await {
+            if self.record(vec![What::CancelRequested], Write::Now).await {
                 self.take_back(Withdrawal::Interrupted, "cancelled by the client").await;
                 self.gate.resolve(Resolution::Refused(cancelled()));
                 self.advance().await;
@@ -268,12 +287,12 @@ impl Relay {
             // The client's cancel is answered once it had its effect.
             drop(cancel);
         } else if self.gate.activity() == Activity::Spooling {
-            if self.record(vec![What::CancelRequested], false).await {
+            if self.record(vec![What::CancelRequested], Write::Now).await {
                 self.gate.resolve(Resolution::Refused(cancelled()));
                 self.advance().await;
             }
             drop(cancel);
-        } else if self.gate.activity() == Activity::Busy && self.record(vec![What::CancelRequested], false).await {
+        } else if self.gate.activity() == Activity::Busy && self.record(vec![What::CancelRequested], Write::Now).await {
             let (target, limit) = (self.upstream.clone(), self.shared.config.limits.cancel);
             self.under_way.spawn(async move {
                 target.send(limit).await;

@@ -3,9 +3,16 @@
 //! One task per session. Neither side is read while the other does not take what came before, so memory is bounded; the session's
 //! standing, cancels and held statements are watched all the while, whatever the sockets do.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
-use bytes::BytesMut;
+use bytes::{Buf as _, Bytes, BytesMut};
 use safeconduct_app::{DoorSession, SessionEnd, Standing};
 use safeconduct_protocol::postgres::{
     gate::{Config, Gate},
@@ -14,7 +21,7 @@ use safeconduct_protocol::postgres::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::{mpsc, watch},
-    time::{Instant, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 
 use tracing::Instrument as _;
@@ -32,8 +39,13 @@ use crate::{
     upstream::Upstream,
 };
 
-/// Bytes asked for with one read.
+/// Bytes asked for with one read, and taken together if they are there.
 const READ_BYTES: usize = 32 * 1024;
+const TOGETHER_BYTES: usize = 64 * 1024;
+/// Larger pieces are passed on as they are, smaller ones put together.
+const PIECE_BYTES: usize = 4 * 1024;
+/// How long what says how a read ended may stay unwritten.
+const KEEP: Duration = Duration::from_millis(250);
 
 /// One read in so many is timed, the first of each session among them.
 const TIMED: u64 = 4;
@@ -61,6 +73,7 @@ enum Event {
     Server(io::Result<usize>),
     ClientTook(io::Result<()>),
     ServerTook(io::Result<()>),
+    WriteKept,
 }
 
 /// Resolves when the session must end.
@@ -116,20 +129,25 @@ pub(crate) async fn run(
     relay.advance().await;
     relay.say(&ready);
 
-    let mut departure = Departure::of(client.get_ref().0);
+    let mut departure = Departure::of(client.get_ref().0.tcp());
     let (mut client_read, mut client_write) = tokio::io::split(client);
     let (mut server_read, mut server_write) = tokio::io::split(stream);
     let (mut draining, mut reads) = (false, 0_u64);
+    let mut kept = pin!(Kept::default());
     while !relay.is_closed() {
         if draining && relay.is_at_rest() {
             relay.cut(&Report::new("57P01", "the gateway is shutting down")).await;
             break;
+        }
+        if relay.keeps {
+            kept.as_mut().arm();
         }
         let event = next(
             &mut relay,
             (&mut client_read, &mut client_write),
             (&mut server_read, &mut server_write),
             (&mut standing, &mut cancels, &mut shutdown, &mut departure),
+            kept.as_mut(),
         )
         .await;
         match event {
@@ -153,12 +171,14 @@ pub(crate) async fn run(
             }
             Event::Server(Ok(_)) => relay.advance().await,
             Event::ClientTook(Ok(())) => {}
-            Event::ServerTook(taken) => {
-                if taken.is_err() {
-                    // It may have said why: that is still read.
-                    relay.server_out.give_up();
-                }
-            }
+            // It may have said why: that is still read.
+            Event::ServerTook(taken) => taken.unwrap_or_else(|_| relay.server_out.give_up()),
+            Event::WriteKept => relay.write_kept().await,
+        }
+        // What the other side takes at once goes without another round.
+        relay.server_out.send_now(&mut server_write).unwrap_or_else(|_| relay.server_out.give_up());
+        if relay.client_out.send_now(&mut client_write).is_err() && !relay.is_closed() {
+            relay.client_left().await;
         }
     }
     drop(key);
@@ -170,7 +190,13 @@ type Server<'a> = (&'a mut ReadHalf<UpstreamStream>, &'a mut WriteHalf<UpstreamS
 type Signals<'a> = (&'a mut watch::Receiver<Standing>, &'a mut mpsc::Receiver<Cancel>, &'a mut watch::Receiver<bool>, &'a mut Departure);
 
 /// The next thing that happens. What ends the session goes first.
-async fn next(relay: &mut Relay, client: Client<'_>, server: Server<'_>, (standing, cancels, shutdown, departure): Signals<'_>) -> Event {
+async fn next(
+    relay: &mut Relay,
+    client: Client<'_>,
+    server: Server<'_>,
+    (standing, cancels, shutdown, departure): Signals<'_>,
+    mut kept: Pin<&mut Kept>,
+) -> Event {
     let (read_client, read_server) = (relay.wants_client(), relay.wants_server());
     // Where reading goes on it tells by itself.
     let watch_client = relay.held.is_some() && !read_client;
@@ -185,6 +211,7 @@ async fn next(relay: &mut Relay, client: Client<'_>, server: Server<'_>, (standi
         read = fill(server.0, &mut relay.server_in), if read_server => Event::Server(read),
         read = fill(client.0, &mut relay.client_in), if read_client => Event::Client(read),
         () = departure.happened(), if watch_client => Event::Client(Ok(0)),
+        () = kept.as_mut().due(), if kept.is_armed() => Event::WriteKept,
     }
 }
 
@@ -197,12 +224,54 @@ async fn wait(held: &mut Option<Held>) -> Waited {
 
 async fn fill<R: AsyncRead + Unpin>(from: &mut R, buffer: &mut BytesMut) -> io::Result<usize> {
     buffer.reserve(READ_BYTES);
-    from.read_buf(buffer).await
+    let first = from.read_buf(buffer).await?;
+    let mut all = first;
+    // A stream gives one record at a time: what else is there already comes along. The end of the stream is told by the next call.
+    while first > 0 && buffer.len() < TOGETHER_BYTES {
+        buffer.reserve(READ_BYTES);
+        match at_once(from.read_buf(buffer)) {
+            Some(Ok(more)) if more > 0 => all += more,
+            _ => break,
+        }
+    }
+    Ok(all)
+}
+
+/// What a future says when it is asked once; it is dropped if it says nothing.
+fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+/// The time by which what is kept must be written. Once set it is left alone: a busy session sets it a few times a second.
+#[derive(Default)]
+struct Kept(Option<Pin<Box<Sleep>>>);
+
+impl Kept {
+    fn is_armed(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn arm(mut self: Pin<&mut Self>) {
+        self.0.get_or_insert_with(|| Box::pin(sleep(KEEP)));
+    }
+
+    async fn due(mut self: Pin<&mut Self>) {
+        if let Some(sleep) = &mut self.0 {
+            sleep.await;
+        }
+        self.0 = None;
+    }
 }
 
 /// Bytes on their way out of the gateway.
 #[derive(Default)]
 pub(crate) struct Outgoing {
+    /// Before the others: large pieces, as they came.
+    pieces: VecDeque<Bytes>,
+    piece_bytes: usize,
     bytes: BytesMut,
     /// Encrypted, but perhaps not yet sent.
     unflushed: bool,
@@ -216,8 +285,22 @@ impl Outgoing {
         }
     }
 
+    /// The same for bytes that need not be copied.
+    pub(crate) fn pass(&mut self, bytes: Bytes) {
+        if bytes.len() < PIECE_BYTES {
+            return self.push(&bytes);
+        }
+        if !self.given_up {
+            let before = self.bytes.split().freeze();
+            for piece in [before, bytes].into_iter().filter(|piece| !piece.is_empty()) {
+                self.piece_bytes += piece.len();
+                self.pieces.push_back(piece);
+            }
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.piece_bytes + self.bytes.len()
     }
 
     /// Takes no more: nobody is there.
@@ -230,7 +313,18 @@ impl Outgoing {
     }
 
     fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.len() == 0
+    }
+
+    /// Sends what is taken without waiting.
+    fn send_now<W: AsyncWrite + Unpin>(&mut self, to: &mut W) -> io::Result<()> {
+        while self.is_pending() {
+            match at_once(self.send(to)) {
+                Some(sent) => sent?,
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// Sends some of it. Cancel safe.
@@ -240,7 +334,19 @@ impl Outgoing {
             self.unflushed = false;
             return Ok(());
         }
-        if to.write_buf(&mut self.bytes).await? == 0 {
+        let sent = match self.pieces.front_mut() {
+            Some(piece) => {
+                let sent = to.write(piece).await?;
+                piece.advance(sent);
+                self.piece_bytes -= sent;
+                if piece.is_empty() {
+                    self.pieces.pop_front();
+                }
+                sent
+            }
+            None => to.write_buf(&mut self.bytes).await?,
+        };
+        if sent == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
         self.unflushed = true;

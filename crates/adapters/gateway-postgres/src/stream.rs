@@ -6,19 +6,18 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::readahead::ReadAhead;
 
 /// The stream of a signed-in client: always encrypted.
-pub(crate) type ClientStream = tokio_rustls::server::TlsStream<TcpStream>;
+pub(crate) type ClientStream = tokio_rustls::server::TlsStream<ReadAhead>;
 
 /// The stream to a database server.
 pub(crate) enum UpstreamStream {
     /// Only for resources with `danger_tls = "disabled"`.
-    Plain(TcpStream),
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    Plain(ReadAhead),
+    Tls(Box<tokio_rustls::client::TlsStream<ReadAhead>>),
 }
 
 impl UpstreamStream {

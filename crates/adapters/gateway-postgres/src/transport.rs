@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{socket, stream::UpstreamStream, upstream::UpstreamError, wire::malformed};
+use crate::{readahead::ReadAhead, socket, stream::UpstreamStream, upstream::UpstreamError, wire::malformed};
 
 /// How often a cancel is tried if the server can't be reached.
 const CANCEL_ATTEMPTS: u32 = 3;
@@ -50,7 +50,7 @@ impl Tls {
 /// Asks for TLS where the resource file wants it; a server that has none is not spoken to.
 pub(crate) async fn encrypt(mut tcp: TcpStream, tls: Option<&Tls>) -> io::Result<UpstreamStream> {
     socket::prepare(&tcp)?;
-    let Some(tls) = tls else { return Ok(UpstreamStream::Plain(tcp)) };
+    let Some(tls) = tls else { return Ok(UpstreamStream::Plain(ReadAhead::new(tcp))) };
     let mut request = BytesMut::new();
     frontend::ssl_request(&mut request);
     tcp.write_all(&request).await?;
@@ -59,7 +59,7 @@ pub(crate) async fn encrypt(mut tcp: TcpStream, tls: Option<&Tls>) -> io::Result
         return Err(io::Error::new(io::ErrorKind::InvalidData, "server offers no TLS"));
     }
     let connector = tokio_rustls::TlsConnector::from(Arc::clone(&tls.config));
-    Ok(UpstreamStream::Tls(Box::new(connector.connect(tls.name.clone(), tcp).await?)))
+    Ok(UpstreamStream::Tls(Box::new(connector.connect(tls.name.clone(), ReadAhead::new(tcp)).await?)))
 }
 
 /// Where and how to cancel what a connection runs.

@@ -2,9 +2,9 @@
 //!
 //! An operation's name is also its Cedar action id, its CLI spelling and its API value.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A class of acts. A grant holds a set of these; a statement needs a set of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -59,6 +59,11 @@ impl Operation {
         Self::Audit,
     ];
 
+    /// Its place in a set: the order of [`Operation::ALL`].
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+
     /// The name used in policy, CLI and API.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -105,32 +110,31 @@ impl FromStr for Operation {
     }
 }
 
-/// A set of operations, always in one order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct OperationSet(BTreeSet<Operation>);
+/// A set of operations, always in one order. As small as a number: every statement carries some.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OperationSet(u16);
 
 impl OperationSet {
     /// The empty set.
     #[must_use]
     pub const fn new() -> Self {
-        Self(BTreeSet::new())
+        Self(0)
     }
 
     /// Adds one operation.
-    pub fn insert(&mut self, operation: Operation) {
-        self.0.insert(operation);
+    pub const fn insert(&mut self, operation: Operation) {
+        self.0 |= operation.bit();
     }
 
     /// Adds all of `other`.
-    pub fn extend(&mut self, other: &Self) {
-        self.0.extend(other.0.iter().copied());
+    pub const fn extend(&mut self, other: &Self) {
+        self.0 |= other.0;
     }
 
     /// True if `operation` is in the set.
     #[must_use]
-    pub fn contains(&self, operation: Operation) -> bool {
-        self.0.contains(&operation)
+    pub const fn contains(&self, operation: Operation) -> bool {
+        self.0 & operation.bit() != 0
     }
 
     /// True if a grant that holds `self` passes an act that needs `needed`.
@@ -139,7 +143,7 @@ impl OperationSet {
     /// `unknown` passes only under `unrestricted`, never because a window grant names it.
     #[must_use]
     pub fn covers(&self, needed: &Self) -> bool {
-        !self.0.is_empty()
+        !self.is_empty()
             && needed.iter().all(|op| match op {
                 _ if op.is_administration() => self.contains(op),
                 Operation::Connect => true,
@@ -150,25 +154,52 @@ impl OperationSet {
 
     /// The members in order.
     pub fn iter(&self) -> impl Iterator<Item = Operation> + '_ {
-        self.0.iter().copied()
+        Operation::ALL.into_iter().filter(|op| self.contains(*op))
     }
 
     /// True if nothing is in the set.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.0 == 0
     }
 
     /// How many operations are in the set.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
+    pub const fn len(&self) -> usize {
+        self.0.count_ones() as usize
+    }
+}
+
+impl PartialOrd for OperationSet {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By members in order, as lists are compared.
+impl Ord for OperationSet {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl Serialize for OperationSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for OperationSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<Operation>::deserialize(deserializer).map(|operations| operations.into_iter().collect())
     }
 }
 
 impl FromIterator<Operation> for OperationSet {
     fn from_iter<I: IntoIterator<Item = Operation>>(iter: I) -> Self {
-        Self(iter.into_iter().collect())
+        let mut set = Self::new();
+        iter.into_iter().for_each(|operation| set.insert(operation));
+        set
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Facts are not an opinion and not a decision. They end in the operations a grant must hold for the statement to pass.
 
-use safeconduct_model::OperationSet;
+use safeconduct_model::{Operation, OperationSet};
 use serde::Serialize;
 
 /// Facts about one text, which may hold several statements.
@@ -14,6 +14,17 @@ pub struct Facts {
     pub operations: OperationSet,
     /// Why the text could not be understood, if it could not.
     pub unparsable: Option<String>,
+}
+
+impl Facts {
+    /// True if these facts, made from a [`shape`](crate::shape()), hold for every text of that shape: nothing was left open that a
+    /// constant could settle.
+    #[must_use]
+    pub fn hold_for_shape(&self) -> bool {
+        self.unparsable.is_none()
+            && !self.operations.contains(Operation::Unknown)
+            && self.statements.iter().all(|statement| statement.kind == StatementKind::Plain)
+    }
 }
 
 /// Facts about one statement.

@@ -138,14 +138,15 @@ impl Settings {
 
     /// What an action is to be shown with.
     pub(super) fn of_action(&self) -> BTreeMap<String, String> {
-        let mut now = self.now.clone();
+        let differs = |name: &String, value: &String| self.pinned.get(name) != Some(value);
+        let now = self.now.iter().filter(|(name, value)| differs(name, value));
+        let mut now: BTreeMap<_, _> = now.map(|(name, value)| (name.clone(), value.clone())).collect();
         for Sent { name, value, .. } in &self.sent {
             match value {
-                Some(value) => now.insert(name.clone(), value.clone()),
-                None => now.remove(name),
+                Some(value) if differs(name, value) => now.insert(name.clone(), value.clone()),
+                _ => now.remove(name),
             };
         }
-        now.retain(|name, value| self.pinned.get(name) != Some(value));
         now
     }
 
