@@ -24,8 +24,7 @@ const POLICY: &str = r#"
 pub const STATIC: &str = "bench-db";
 
 /// Server settings that differ from those for tests: durable, quiet, enough connections.
-const SERVER: [&str; 6] =
-    ["fsync=on", "max_connections=1200", "shared_buffers=512MB", "log_statement=none", "log_min_messages=fatal", "max_wal_size=4GB"];
+const SERVER: [&str; 5] = ["fsync=on", "max_connections=1200", "shared_buffers=512MB", "log_statement=none", "max_wal_size=4GB"];
 
 /// A way to the server.
 #[derive(Clone, Debug)]

@@ -16,13 +16,14 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     cancel::Cancel,
+    config::Limits,
     holding::{Held, Waited, cancelled},
     journal::{Batch, Journal},
     judge::{self, Asks},
     listener::Shared,
     minting,
+    pipes::Outgoing,
     remains::Remains,
-    session::Outgoing,
     transport::CancelTarget,
 };
 
@@ -48,6 +49,33 @@ pub(crate) struct Relay {
     /// Outcomes and withdrawals that are being stored, cancels that are being sent.
     under_way: JoinSet<()>,
     closed: Option<Closed>,
+}
+
+/// The buffers of both sides, and when there is room in them.
+pub(crate) struct Pipes<'a> {
+    pub client_in: &'a mut BytesMut,
+    pub server_in: &'a mut BytesMut,
+    pub client_out: &'a mut Outgoing,
+    pub server_out: &'a mut Outgoing,
+    limits: &'a Limits,
+}
+
+impl Pipes<'_> {
+    /// True if bytes from the client can be taken: a message that is coming in may come whole, what waits behind it is bounded.
+    pub(crate) fn wants_client(&self) -> bool {
+        let largest = self.limits.frames.bind_bytes.max(self.limits.frames.text_bytes);
+        let coming = match self.client_in.first_chunk::<5>() {
+            // Copy data passes in pieces and never has to be there whole.
+            None | Some([b'd', ..]) => 0,
+            Some([_, a, b, c, d]) => (u32::from_be_bytes([*a, *b, *c, *d]) as usize).min(largest) + 1,
+        };
+        self.server_out.len() < self.limits.buffer_bytes && self.client_in.len() < coming.max(self.limits.buffer_bytes)
+    }
+
+    /// True if the client takes what the server said before.
+    pub(crate) fn wants_server(&self) -> bool {
+        self.client_out.len() < self.limits.buffer_bytes
+    }
 }
 
 struct Closed {
@@ -89,21 +117,10 @@ impl Relay {
         self.client_out.push(bytes);
     }
 
-    /// True if bytes from the client can be taken: a message that is coming in may come whole, what waits behind it is bounded.
-    pub(crate) fn wants_client(&self) -> bool {
-        let limits = &self.shared.config.limits;
-        let largest = limits.frames.bind_bytes.max(limits.frames.text_bytes);
-        let coming = match self.client_in.first_chunk::<5>() {
-            // Copy data passes in pieces and never has to be there whole.
-            None | Some([b'd', ..]) => 0,
-            Some([_, a, b, c, d]) => (u32::from_be_bytes([*a, *b, *c, *d]) as usize).min(largest) + 1,
-        };
-        self.server_out.len() < limits.buffer_bytes && self.client_in.len() < coming.max(limits.buffer_bytes)
-    }
-
-    /// True if the client takes what the server said before.
-    pub(crate) fn wants_server(&self) -> bool {
-        self.client_out.len() < self.shared.config.limits.buffer_bytes
+    /// What is held, and what moves meanwhile.
+    pub(crate) fn pipes(&mut self) -> (Option<&mut Held>, Pipes<'_>) {
+        let Self { shared, held, client_in, server_in, client_out, server_out, .. } = self;
+        (held.as_mut(), Pipes { client_in, server_in, client_out, server_out, limits: &shared.config.limits })
     }
 
     /// Takes what was read past the gate, as far as it goes.

@@ -4,22 +4,22 @@
 //! standing, cancels and held statements are watched all the while, whatever the sockets do.
 
 use std::{
-    collections::VecDeque,
+    future::poll_fn,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::BytesMut;
 use safeconduct_app::{DoorSession, SessionEnd, Standing};
 use safeconduct_protocol::postgres::{
     gate::{Config, Gate},
     messages::{self, Report},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    io::AsyncReadExt,
     sync::{mpsc, watch},
     time::{Instant, Sleep, sleep, timeout},
 };
@@ -28,22 +28,18 @@ use tracing::Instrument as _;
 
 use crate::{
     cancel::{Cancel, CancelKey},
-    holding::{Held, Waited},
+    holding::Waited,
     listener::Shared,
     minting,
+    pipes::{Outgoing, poll_fill},
     relay::Relay,
     settings::Wishes,
-    signal::raised,
+    signals::{Signal, Signals},
     socket::Departure,
     stream::{ClientStream, UpstreamStream},
     upstream::Upstream,
 };
 
-/// Bytes asked for with one read, and taken together if they are there.
-const READ_BYTES: usize = 32 * 1024;
-const TOGETHER_BYTES: usize = 64 * 1024;
-/// Larger pieces are passed on as they are, smaller ones put together.
-const PIECE_BYTES: usize = 4 * 1024;
 /// How long what says how a read ended may stay unwritten.
 const KEEP: Duration = Duration::from_millis(250);
 
@@ -65,14 +61,13 @@ pub(crate) struct Ends {
 
 /// What a session waits for.
 enum Event {
-    Standing,
-    Shutdown,
-    Cancel(Cancel),
+    Signal(Signal),
     Waited(Waited),
     Client(io::Result<usize>),
     Server(io::Result<usize>),
-    ClientTook(io::Result<()>),
-    ServerTook(io::Result<()>),
+    /// The client takes nothing more.
+    ClientRefused,
+    ServerRefused,
     WriteKept,
 }
 
@@ -96,14 +91,14 @@ fn gone() -> SessionEnd {
 pub(crate) async fn run(
     shared: &Arc<Shared>,
     session: DoorSession,
-    client: ClientStream,
+    mut client: ClientStream,
     client_rest: BytesMut,
     wishes: &Wishes,
     ends: Ends,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) {
-    let Ends { upstream, read_only, to_client, ready, key, mut cancels } = ends;
-    let Upstream { stream, rest, parameters, cancel } = upstream;
+    let Ends { upstream, read_only, to_client, ready, key, cancels } = ends;
+    let Upstream { stream: mut server, rest, parameters, cancel } = upstream;
     let mut gate = Config::new(session.id().clone(), session.database());
     gate.limits = shared.config.limits.frames;
     gate.read_only = read_only;
@@ -119,9 +114,8 @@ pub(crate) async fn run(
     }
     server_rest.extend_from_slice(&rest);
     let session = Arc::new(session);
-    let mut standing = session.standing();
-    // What changed before this was subscribed to is looked at first.
-    standing.mark_changed();
+    let standing = session.standing();
+    let mut signals = Signals::watch(session.standing(), shutdown, cancels);
     let mut relay = Relay::new(Arc::clone(shared), Arc::clone(&session), Gate::new(gate), cancel);
     relay.client_in = client_rest;
     relay.server_in = server_rest;
@@ -130,36 +124,29 @@ pub(crate) async fn run(
     relay.say(&ready);
 
     let mut departure = Departure::of(client.get_ref().0.tcp());
-    let (mut client_read, mut client_write) = tokio::io::split(client);
-    let (mut server_read, mut server_write) = tokio::io::split(stream);
     let (mut draining, mut reads) = (false, 0_u64);
-    let mut kept = pin!(Kept::default());
+    let mut kept = Kept::default();
     while !relay.is_closed() {
         if draining && relay.is_at_rest() {
             relay.cut(&Report::new("57P01", "the gateway is shutting down")).await;
             break;
         }
         if relay.keeps {
-            kept.as_mut().arm();
+            kept.arm();
         }
-        let event = next(
-            &mut relay,
-            (&mut client_read, &mut client_write),
-            (&mut server_read, &mut server_write),
-            (&mut standing, &mut cancels, &mut shutdown, &mut departure),
-            kept.as_mut(),
-        )
-        .await;
-        match event {
-            Event::Standing => {
-                let end = standing.has_changed().map_or_else(|_| Some(gone()), |_| standing.borrow_and_update().end.clone());
-                draining = standing.borrow().draining;
-                relay.stand(end).await;
+        match next(&mut relay, &mut client, &mut server, &mut signals, &mut departure, &mut kept).await {
+            Event::Signal(Signal::Standing) => {
+                let (end, stops) = {
+                    let standing = standing.borrow();
+                    (standing.end.clone(), standing.draining)
+                };
+                draining = stops;
+                relay.stand(end.or_else(|| standing.has_changed().is_err().then(gone))).await;
             }
-            Event::Shutdown => relay.cut(&Report::new("57P01", "the gateway is shutting down")).await,
-            Event::Cancel(cancel) => relay.cancel(cancel).await,
+            Event::Signal(Signal::Shutdown) => relay.cut(&Report::new("57P01", "the gateway is shutting down")).await,
+            Event::Signal(Signal::Cancel(cancel)) => relay.cancel(cancel).await,
             Event::Waited(waited) => relay.waited(waited).await,
-            Event::Client(Ok(0) | Err(_)) | Event::ClientTook(Err(_)) => relay.client_left().await,
+            Event::Client(Ok(0) | Err(_)) | Event::ClientRefused => relay.client_left().await,
             Event::Server(Ok(0) | Err(_)) => relay.cut(&Report::new("08006", "the server closed the connection")).await,
             Event::Client(Ok(_)) => {
                 let began = reads.is_multiple_of(TIMED).then(Instant::now);
@@ -170,78 +157,62 @@ pub(crate) async fn run(
                 }
             }
             Event::Server(Ok(_)) => relay.advance().await,
-            Event::ClientTook(Ok(())) => {}
             // It may have said why: that is still read.
-            Event::ServerTook(taken) => taken.unwrap_or_else(|_| relay.server_out.give_up()),
+            Event::ServerRefused => relay.server_out.give_up(),
             Event::WriteKept => relay.write_kept().await,
         }
         // What the other side takes at once goes without another round.
-        relay.server_out.send_now(&mut server_write).unwrap_or_else(|_| relay.server_out.give_up());
-        if relay.client_out.send_now(&mut client_write).is_err() && !relay.is_closed() {
+        relay.server_out.send_now(&mut server).unwrap_or_else(|_| relay.server_out.give_up());
+        if relay.client_out.send_now(&mut client).is_err() && !relay.is_closed() {
             relay.client_left().await;
         }
     }
     drop(key);
-    end(shared, relay, session, (client_read, client_write), (server_read, server_write)).await;
+    end(shared, relay, session, client, server).await;
 }
-
-type Client<'a> = (&'a mut ReadHalf<ClientStream>, &'a mut WriteHalf<ClientStream>);
-type Server<'a> = (&'a mut ReadHalf<UpstreamStream>, &'a mut WriteHalf<UpstreamStream>);
-type Signals<'a> = (&'a mut watch::Receiver<Standing>, &'a mut mpsc::Receiver<Cancel>, &'a mut watch::Receiver<bool>, &'a mut Departure);
 
 /// The next thing that happens. What ends the session goes first.
 async fn next(
     relay: &mut Relay,
-    client: Client<'_>,
-    server: Server<'_>,
-    (standing, cancels, shutdown, departure): Signals<'_>,
-    mut kept: Pin<&mut Kept>,
+    client: &mut ClientStream,
+    server: &mut UpstreamStream,
+    signals: &mut Signals,
+    departure: &mut Departure,
+    kept: &mut Kept,
 ) -> Event {
-    let (read_client, read_server) = (relay.wants_client(), relay.wants_server());
+    let (held, pipes) = relay.pipes();
     // Where reading goes on it tells by itself.
-    let watch_client = relay.held.is_some() && !read_client;
-    tokio::select! {
-        biased;
-        _ = standing.changed() => Event::Standing,
-        () = raised(shutdown) => Event::Shutdown,
-        Some(cancel) = cancels.recv() => Event::Cancel(cancel),
-        waited = wait(&mut relay.held), if relay.held.is_some() => Event::Waited(waited),
-        taken = relay.client_out.send(client.1), if relay.client_out.is_pending() => Event::ClientTook(taken),
-        taken = relay.server_out.send(server.1), if relay.server_out.is_pending() => Event::ServerTook(taken),
-        read = fill(server.0, &mut relay.server_in), if read_server => Event::Server(read),
-        read = fill(client.0, &mut relay.client_in), if read_client => Event::Client(read),
-        () = departure.happened(), if watch_client => Event::Client(Ok(0)),
-        () = kept.as_mut().due(), if kept.is_armed() => Event::WriteKept,
-    }
-}
-
-async fn wait(held: &mut Option<Held>) -> Waited {
-    match held {
-        Some(held) => held.wait().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn fill<R: AsyncRead + Unpin>(from: &mut R, buffer: &mut BytesMut) -> io::Result<usize> {
-    buffer.reserve(READ_BYTES);
-    let first = from.read_buf(buffer).await?;
-    let mut all = first;
-    // A stream gives one record at a time: what else is there already comes along. The end of the stream is told by the next call.
-    while first > 0 && buffer.len() < TOGETHER_BYTES {
-        buffer.reserve(READ_BYTES);
-        match at_once(from.read_buf(buffer)) {
-            Some(Ok(more)) if more > 0 => all += more,
-            _ => break,
+    let watch_client = held.is_some() && !pipes.wants_client();
+    let moves = poll_fn(|context| {
+        if let Poll::Ready(signal) = signals.poll_next(context) {
+            return Poll::Ready(Event::Signal(signal));
         }
-    }
-    Ok(all)
-}
-
-/// What a future says when it is asked once; it is dropped if it says nothing.
-fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => None,
+        if let Poll::Ready(Err(_)) = pipes.client_out.poll_send(client, context) {
+            return Poll::Ready(Event::ClientRefused);
+        }
+        if let Poll::Ready(Err(_)) = pipes.server_out.poll_send(server, context) {
+            return Poll::Ready(Event::ServerRefused);
+        }
+        if pipes.wants_server()
+            && let Poll::Ready(read) = poll_fill(server, pipes.server_in, context)
+        {
+            return Poll::Ready(Event::Server(read));
+        }
+        if pipes.wants_client()
+            && let Poll::Ready(read) = poll_fill(client, pipes.client_in, context)
+        {
+            return Poll::Ready(Event::Client(read));
+        }
+        kept.poll_due(context).map(|()| Event::WriteKept)
+    });
+    match held {
+        None => moves.await,
+        Some(held) => tokio::select! {
+            biased;
+            event = moves => event,
+            waited = held.wait() => Event::Waited(waited),
+            () = departure.happened(), if watch_client => Event::Client(Ok(0)),
+        },
     }
 }
 
@@ -250,125 +221,22 @@ fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
 struct Kept(Option<Pin<Box<Sleep>>>);
 
 impl Kept {
-    fn is_armed(&self) -> bool {
-        self.0.is_some()
-    }
-
-    fn arm(mut self: Pin<&mut Self>) {
+    fn arm(&mut self) {
         self.0.get_or_insert_with(|| Box::pin(sleep(KEEP)));
     }
 
-    async fn due(mut self: Pin<&mut Self>) {
-        if let Some(sleep) = &mut self.0 {
-            sleep.await;
+    fn poll_due(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(sleep) = &mut self.0 else { return Poll::Pending };
+        let due = sleep.as_mut().poll(context);
+        if due.is_ready() {
+            self.0 = None;
         }
-        self.0 = None;
-    }
-}
-
-/// Bytes on their way out of the gateway.
-#[derive(Default)]
-pub(crate) struct Outgoing {
-    /// Before the others: large pieces, as they came.
-    pieces: VecDeque<Bytes>,
-    piece_bytes: usize,
-    bytes: BytesMut,
-    /// Encrypted, but perhaps not yet sent.
-    unflushed: bool,
-    given_up: bool,
-}
-
-impl Outgoing {
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        if !self.given_up {
-            self.bytes.extend_from_slice(bytes);
-        }
-    }
-
-    /// The same for bytes that need not be copied.
-    pub(crate) fn pass(&mut self, bytes: Bytes) {
-        if bytes.len() < PIECE_BYTES {
-            return self.push(&bytes);
-        }
-        if !self.given_up {
-            let before = self.bytes.split().freeze();
-            for piece in [before, bytes].into_iter().filter(|piece| !piece.is_empty()) {
-                self.piece_bytes += piece.len();
-                self.pieces.push_back(piece);
-            }
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.piece_bytes + self.bytes.len()
-    }
-
-    /// Takes no more: nobody is there.
-    pub(crate) fn give_up(&mut self) {
-        *self = Self { given_up: true, ..Self::default() };
-    }
-
-    fn is_pending(&self) -> bool {
-        self.unflushed || !self.is_empty()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Sends what is taken without waiting.
-    fn send_now<W: AsyncWrite + Unpin>(&mut self, to: &mut W) -> io::Result<()> {
-        while self.is_pending() {
-            match at_once(self.send(to)) {
-                Some(sent) => sent?,
-                None => break,
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends some of it. Cancel safe.
-    async fn send<W: AsyncWrite + Unpin>(&mut self, to: &mut W) -> io::Result<()> {
-        if self.is_empty() {
-            to.flush().await?;
-            self.unflushed = false;
-            return Ok(());
-        }
-        let sent = match self.pieces.front_mut() {
-            Some(piece) => {
-                let sent = to.write(piece).await?;
-                piece.advance(sent);
-                self.piece_bytes -= sent;
-                if piece.is_empty() {
-                    self.pieces.pop_front();
-                }
-                sent
-            }
-            None => to.write_buf(&mut self.bytes).await?,
-        };
-        if sent == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        self.unflushed = true;
-        Ok(())
-    }
-
-    async fn send_all<W: AsyncWrite + Unpin>(&mut self, to: &mut W) -> io::Result<()> {
-        while self.is_pending() {
-            self.send(to).await?;
-        }
-        to.shutdown().await
+        due
     }
 }
 
 /// Cancels what runs, says farewell within a bound, closes both connections and the session.
-async fn end(
-    shared: &Shared,
-    mut relay: Relay,
-    session: Arc<DoorSession>,
-    client: (ReadHalf<ClientStream>, WriteHalf<ClientStream>),
-    server: (ReadHalf<UpstreamStream>, WriteHalf<UpstreamStream>),
-) {
+async fn end(shared: &Shared, mut relay: Relay, session: Arc<DoorSession>, mut client: ClientStream, mut server: UpstreamStream) {
     let farewell = shared.config.limits.farewell;
     let (over, began, app) = (session.since_end(), Instant::now(), shared.app.clone());
     let span = tracing::info_span!("ending", session = %session.id(), resource = %session.resource().name);
@@ -385,14 +253,13 @@ async fn end(
         session.retire_role();
         // Nothing more goes to the server, not even what was decided already.
         drop(server);
-        say(&mut relay.client_out, client, farewell).await;
+        say(&mut relay.client_out, &mut client, farewell).await;
     } else {
-        let (server_read, mut server_write) = server;
-        let tell_server = timeout(farewell, relay.server_out.send_all(&mut server_write));
-        let (_, ()) = tokio::join!(tell_server, say(&mut relay.client_out, client, farewell));
-        minting::let_finish(&session, server_read).await;
-        drop(server_write);
+        let tell_server = timeout(farewell, relay.server_out.send_all(&mut server));
+        let (_, ()) = tokio::join!(tell_server, say(&mut relay.client_out, &mut client, farewell));
+        minting::let_finish(&session, server).await;
     }
+    drop(client);
     if let Some(since) = session.since_end() {
         shared.app.meters().cut_client.took(since);
     }
@@ -408,12 +275,12 @@ async fn end(
 }
 
 /// Last words: what is not taken in time is lost.
-async fn say(bytes: &mut Outgoing, (mut read, mut write): (ReadHalf<ClientStream>, WriteHalf<ClientStream>), farewell: Duration) {
+async fn say(bytes: &mut Outgoing, client: &mut ClientStream, farewell: Duration) {
     let said = async {
-        bytes.send_all(&mut write).await?;
+        bytes.send_all(client).await?;
         // A socket closed over unread bytes is reset, and the reset overtakes the last words.
         let mut rest = [0; 4096];
-        while read.read(&mut rest).await? > 0 {}
+        while client.read(&mut rest).await? > 0 {}
         io::Result::Ok(())
     };
     let _ = timeout(farewell, said).await;

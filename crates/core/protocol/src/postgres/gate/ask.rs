@@ -48,7 +48,7 @@ pub struct Ask {
     pub parameters: Vec<Parameter>,
     pub database: Arc<str>,
     /// Settings that change meaning and differ from what the gateway pins.
-    pub settings: BTreeMap<String, String>,
+    pub settings: Arc<BTreeMap<String, String>>,
     pub in_transaction: bool,
     /// False while answers of the server are outstanding.
     pub settled: bool,
@@ -88,7 +88,7 @@ impl Ask {
             database: self.database.as_ref().to_owned(),
             text: self.text.as_ref().to_owned(),
             parameters: self.parameters.clone(),
-            settings: self.settings.clone(),
+            settings: BTreeMap::clone(&self.settings),
             copy_data: self.copy_data.clone(),
         }
     }

@@ -4,7 +4,10 @@
 //! texts say something else, and whose value is not sure, makes every action one that can't be shown: see
 //! [`super::NotExact::UncertainSetting`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock},
+};
 
 use safeconduct_sql::{
     SETTINGS_TO_BIND,
@@ -48,6 +51,8 @@ pub(super) struct Settings {
     sent: Vec<Sent>,
     uncertain: BTreeSet<String>,
     too_many: bool,
+    /// What an action is shown with, until something changes it.
+    shown: OnceLock<Arc<BTreeMap<String, String>>>,
 }
 
 #[derive(Debug)]
@@ -66,11 +71,20 @@ impl Settings {
         let wished: Vec<_> = wished.map(|(name, value)| (name.clone(), value.clone())).collect();
         let mut initial = pinned.clone();
         initial.extend(wished);
-        Self { now: initial.clone(), initial, pinned, sent: Vec::new(), uncertain: BTreeSet::new(), too_many: false }
+        Self {
+            now: initial.clone(),
+            initial,
+            pinned,
+            sent: Vec::new(),
+            uncertain: BTreeSet::new(),
+            too_many: false,
+            shown: OnceLock::new(),
+        }
     }
 
     /// The server says how a setting is.
     pub(super) fn reported(&mut self, name: String, value: &str) {
+        self.shown = OnceLock::new();
         self.initial.entry(name.clone()).or_insert_with(|| value.to_owned());
         self.now.insert(name, value.to_owned());
     }
@@ -106,6 +120,7 @@ impl Settings {
                 return;
             }
             let value = value.clone().or_else(|| self.initial.get(name).cloned());
+            self.shown = OnceLock::new();
             self.sent.push(Sent { statement, name: name.to_owned(), value, lasting });
         }
     }
@@ -120,6 +135,9 @@ impl Settings {
     /// The server is ready: every statement up to this one is over. `failed`: one of them failed. `idle`: no transaction is open.
     pub(super) fn confirmed(&mut self, through: u64, failed: bool, idle: bool) {
         let over = self.sent.iter().take_while(|sent| sent.statement <= through).count();
+        if over > 0 {
+            self.shown = OnceLock::new();
+        }
         for Sent { name, value, lasting, .. } in self.sent.drain(..over) {
             if is_reported(&name) {
                 continue;
@@ -137,7 +155,11 @@ impl Settings {
     }
 
     /// What an action is to be shown with.
-    pub(super) fn of_action(&self) -> BTreeMap<String, String> {
+    pub(super) fn of_action(&self) -> Arc<BTreeMap<String, String>> {
+        Arc::clone(self.shown.get_or_init(|| Arc::new(self.differing())))
+    }
+
+    fn differing(&self) -> BTreeMap<String, String> {
         let differs = |name: &String, value: &String| self.pinned.get(name) != Some(value);
         let now = self.now.iter().filter(|(name, value)| differs(name, value));
         let mut now: BTreeMap<_, _> = now.map(|(name, value)| (name.clone(), value.clone())).collect();
