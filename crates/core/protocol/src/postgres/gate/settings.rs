@@ -207,7 +207,7 @@ mod tests {
             settings.sent(place as u64 + 1, &statements(text), place == 0);
         }
         settings.confirmed(texts.len() as u64, false, true);
-        (!settings.is_uncertain()).then(|| settings.of_action())
+        (!settings.is_uncertain()).then(|| settings.differing())
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
                 settings.sent(number, &statements(text), true);
                 settings.confirmed(number, false, true);
             }
-            assert_eq!((!settings.is_uncertain()).then(|| settings.of_action()), start, "{reset}");
+            assert_eq!((!settings.is_uncertain()).then(|| settings.differing()), start, "{reset}");
         }
         // Undone with its transaction: nothing is sure.
         assert_eq!(after(&["set lc_time to 'C'", "begin; reset all", "rollback"]), None);
