@@ -20,9 +20,17 @@ const THREADS: usize = 4;
 
 type Job = (String, Arc<FunctionClasses>, mpsc::SyncSender<Facts>);
 
-/// Facts of texts and of shapes, as the classes of one resource have them.
-#[derive(Default)]
+/// Facts as the classes of one resource have them. A text can be another's shape: they are kept apart.
 struct Known {
+    /// While they are kept here, no others can have their address.
+    _classes: Arc<FunctionClasses>,
+    shapes: Texts,
+    texts: Texts,
+}
+
+/// Facts by text; nothing where they are of no use.
+#[derive(Default)]
+struct Texts {
     facts: HashMap<Box<str>, Option<Arc<Facts>>>,
     bytes: usize,
 }
@@ -30,8 +38,8 @@ struct Known {
 /// Parses and remembers.
 pub(crate) struct FactsService {
     jobs: mpsc::SyncSender<Job>,
-    /// By address of the classes: while they are kept here, no others can have it.
-    known: Mutex<HashMap<usize, (Arc<FunctionClasses>, Known)>>,
+    /// By address of the classes.
+    known: Mutex<HashMap<usize, Known>>,
 }
 
 /// Most sets of classes with facts: one per resource, and a few of bundles before.
@@ -68,20 +76,25 @@ impl FactsService {
         if text.len() > CACHED_TEXT_BYTES {
             return self.parse(text, functions).unwrap_or_else(unavailable);
         }
-        let shape = shape(text);
-        if let Some(shape) = &shape
-            && let Some(facts) = self.remembered(shape, functions, Facts::hold_for_shape)
+        if let Some(shape) = shape(text)
+            && let Some(facts) = self.remembered(&shape, functions, |known| &mut known.shapes, Facts::hold_for_shape)
         {
             return facts;
         }
-        self.remembered(text, functions, |_| true).unwrap_or_else(unavailable)
+        self.remembered(text, functions, |known| &mut known.texts, |_| true).unwrap_or_else(unavailable)
     }
 
     /// Facts that are kept, or are made and kept if they are `fit`; else nothing, which is kept too.
-    fn remembered(&self, text: &str, functions: &Arc<FunctionClasses>, fit: impl FnOnce(&Facts) -> bool) -> Option<Arc<Facts>> {
+    fn remembered(
+        &self,
+        text: &str,
+        functions: &Arc<FunctionClasses>,
+        place: fn(&mut Known) -> &mut Texts,
+        fit: fn(&Facts) -> bool,
+    ) -> Option<Arc<Facts>> {
         let key = Arc::as_ptr(functions) as usize;
-        if let Some((_, known)) = self.known.lock().get(&key)
-            && let Some(facts) = known.facts.get(text)
+        if let Some(known) = self.known.lock().get_mut(&key)
+            && let Some(facts) = place(known).facts.get(text)
         {
             return facts.clone();
         }
@@ -91,7 +104,8 @@ impl FactsService {
         if known.len() >= CLASSES && !known.contains_key(&key) {
             known.clear();
         }
-        known.entry(key).or_insert_with(|| (Arc::clone(functions), Known::default())).1.keep(text, facts.clone());
+        let new = || Known { _classes: Arc::clone(functions), shapes: Texts::default(), texts: Texts::default() };
+        place(known.entry(key).or_insert_with(new)).keep(text, facts.clone());
         facts
     }
 
@@ -111,7 +125,7 @@ fn unavailable() -> Arc<Facts> {
     })
 }
 
-impl Known {
+impl Texts {
     fn keep(&mut self, text: &str, facts: Option<Arc<Facts>>) {
         if self.facts.len() >= CACHED_TEXTS || self.bytes + text.len() > CACHED_BYTES {
             *self = Self::default();
@@ -132,4 +146,26 @@ pub(crate) fn function_classes(resource: &Resource) -> FunctionClasses {
         }
     }
     classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f30_a_text_that_is_anothers_shape_has_facts_of_its_own() {
+        let (service, classes) = (FactsService::start().unwrap(), Arc::new(FunctionClasses::default()));
+        let harmless = |text: &str| !service.facts(text, &classes).operations.contains(Operation::Unknown);
+        // The shape is of no use to its texts: each is understood by itself, before and after.
+        for _ in 0..2 {
+            assert!(harmless("select set_config('jit', 'off', false)"));
+            assert!(!harmless("select set_config('xxx', 'xxx', false)"));
+            assert!(harmless("select 1; close all"));
+        }
+        // And one that is of use is shared.
+        let (first, second) =
+            (service.facts("select a from t where id = 1", &classes), service.facts("select a from t where id = 7", &classes));
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(!harmless("select my_function(7)"));
+    }
 }

@@ -129,6 +129,7 @@ impl Settings {
     fn sent_all(&mut self, statement: u64, lasting: bool) {
         let touched = self.now.keys().chain(self.sent.iter().map(|sent| &sent.name)).chain(&self.uncertain);
         let touched: BTreeSet<String> = touched.cloned().collect();
+        self.shown = OnceLock::new();
         self.sent.extend(touched.into_iter().map(|name| Sent { statement, value: self.initial.get(&name).cloned(), name, lasting }));
     }
 
