@@ -1,9 +1,9 @@
 # Two commands: `make demo` and `make test`. Both install what is missing on Debian and Ubuntu; see scripts/install.sh.
 
-.PHONY: help demo test check package soak regress attack
+.PHONY: help demo test check package soak regress attack bench-pg
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: ## install what is missing, build, and run a gateway in front of a real PostgreSQL
 	@scripts/demo.sh
@@ -24,6 +24,9 @@ soak: ## kill -9 at seeded points under load: SEED=1 ROUNDS=200
 
 package: ## a Debian package and a tarball of a release build
 	@scripts/package.sh
+
+bench-pg: ## measure the door beside the server itself and pgbouncer; about 20 minutes on a quiet machine
+	@scripts/bench-pg.sh $(ARGS)
 
 check: ## the short loop: format, lints, house rules
 	@cargo fmt --all --check
