@@ -82,11 +82,9 @@ fn caller(name: &str, number: u64) -> Caller {
 fn bundle() -> BundleFiles {
     let mut files = BTreeMap::new();
     for number in 0..10 {
-        let resource = format!(
-            "kind = \"postgres\"\ndescription = \"one of ten\"\n[postgres]\nhost = \"127.0.0.1\"\ndatabase = \"app\"\n\
-             [postgres.tls]\ndanger_disabled = true\n[postgres.credentials]\nuser = \"app\"\npassword = \"env:NOBODY\"\n"
-        );
-        files.insert(format!("resources/db{number}.toml"), resource.into_bytes());
+        let resource = "kind = \"postgres\"\ndescription = \"one of ten\"\n[postgres]\nhost = \"127.0.0.1\"\ndatabase = \"app\"\n\
+             [postgres.tls]\ndanger_disabled = true\n[postgres.credentials]\nuser = \"app\"\npassword = \"env:NOBODY\"\n";
+        files.insert(format!("resources/db{number}.toml"), resource.as_bytes().to_vec());
     }
     let mut policies =
         "@id(\"read\") permit (principal in Group::\"engineers\", action == Action::\"read\", resource is Resource);\n".to_owned();

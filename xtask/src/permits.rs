@@ -17,7 +17,7 @@ pub fn check(sources: &Sources) -> Vec<Finding> {
             }
             let makes = file.path.starts_with("crates/bin/safeconduct/src/")
                 || file.path.starts_with("crates/testkit/src/")
-                || file.path.starts_with("fuzz/src/");
+                || ["fuzz/src/", "bench/src/"].iter().any(|home| file.path.starts_with(home));
             if line.contains("MintingKey::make") && !makes {
                 findings.push(finding(&place, "makes a minting key; only the binary may, once"));
             }

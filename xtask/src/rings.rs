@@ -73,6 +73,7 @@ enum Ring {
     Adapter,
     Binary,
     Testkit,
+    Bench,
     Xtask,
     Unknown,
 }
@@ -96,6 +97,8 @@ impl Crate {
         match self.at.as_str() {
             "crates/app" => Ring::App,
             "crates/testkit" | "fuzz" => Ring::Testkit,
+            // Joins parts as a binary does, and is in no product.
+            "bench" => Ring::Bench,
             // A workspace of its own, built with a fuzzer.
             "fuzz/libfuzzer" => Ring::Testkit,
             "xtask" => Ring::Xtask,
@@ -119,6 +122,7 @@ fn may_see(from: &Crate, to: &Crate) -> bool {
         // The verifier shares nothing with the gateway but the format.
         (Ring::Binary, _) if from.last() == "safeconduct-verify" => to.at == "crates/core/ledger",
         (Ring::Binary, Ring::Core | Ring::App | Ring::Adapter) => true,
+        (Ring::Bench, Ring::Core | Ring::App | Ring::Adapter | Ring::Testkit) => true,
         // How an exported ledger lies in a directory is written once, where the verifier reads it.
         (Ring::Binary, Ring::Binary) => to.last() == "safeconduct-verify",
         _ => false,
