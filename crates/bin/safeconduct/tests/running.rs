@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     net::TcpStream,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -77,9 +77,9 @@ fn f41_a_log_that_nobody_reads_holds_nobody_up() {
     let place = Place::new();
     let settings = place.settings();
     let mut serve = support::command(&place.path("operator"), &["serve", "--config", settings.to_str().unwrap()]);
-    let mut gateway = serve.env("SAFECONDUCT_LOG", "debug").stderr(Stdio::piped()).spawn().unwrap();
+    let mut gateway = Ended(serve.env("SAFECONDUCT_LOG", "debug").stderr(Stdio::piped()).spawn().unwrap());
     // Read up to this line, and never again.
-    let mut log = BufReader::new(gateway.stderr.take().unwrap());
+    let mut log = BufReader::new(gateway.0.stderr.take().unwrap());
     let mut api = String::new();
     while !api.starts_with("  API ") {
         api.clear();
@@ -95,8 +95,16 @@ fn f41_a_log_that_nobody_reads_holds_nobody_up() {
         let answered = stream.read_to_end(&mut Vec::new());
         assert!(answered.as_ref().is_ok() || answered.as_ref().is_err_and(|e| e.kind() == ErrorKind::ConnectionReset), "{answered:?}");
     }
-    gateway.kill().unwrap();
-    gateway.wait().unwrap();
+}
+
+/// Ends with the test, however that ends.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
