@@ -1,7 +1,7 @@
 //! Fuzz targets: what must hold for any bytes that a client, a server or an author of policy may send.
 //!
 //! Each is a function over bytes that panics when something does not hold. `tests/brief.rs` drives them over seeds and seeded mutations in
-//! every test run; `fuzz/libfuzzer` for as long as one likes.
+//! every test run, `make fuzz` over many more.
 #![allow(clippy::panic, clippy::expect_used, reason = "a target says by a panic what does not hold")]
 
 mod bundle;

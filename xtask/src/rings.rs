@@ -99,8 +99,6 @@ impl Crate {
             "crates/testkit" | "fuzz" => Ring::Testkit,
             // Joins parts as a binary does, and is in no product.
             "bench" => Ring::Bench,
-            // A workspace of its own, built with a fuzzer.
-            "fuzz/libfuzzer" => Ring::Testkit,
             "xtask" => Ring::Xtask,
             at if at.starts_with("crates/core/") => Ring::Core,
             at if at.starts_with("crates/adapters/") => Ring::Adapter,
@@ -118,7 +116,6 @@ fn may_see(from: &Crate, to: &Crate) -> bool {
     match (from.ring(), to.ring()) {
         (Ring::Core, Ring::Core) => CORE_ARROWS.contains(&(from.last(), to.last())),
         (Ring::App, Ring::Core) | (Ring::Adapter | Ring::Testkit, Ring::Core | Ring::App) => true,
-        (Ring::Testkit, Ring::Testkit) => from.at == "fuzz/libfuzzer",
         // The verifier shares nothing with the gateway but the format.
         (Ring::Binary, _) if from.last() == "safeconduct-verify" => to.at == "crates/core/ledger",
         (Ring::Binary, Ring::Core | Ring::App | Ring::Adapter) => true,

@@ -56,6 +56,15 @@ pub const TABLES: &str = "CREATE TABLE marks (id bigint NOT NULL, who text NOT N
 CREATE TABLE orders (id integer PRIMARY KEY, note text NOT NULL);
 INSERT INTO orders SELECT n, 'order ' || n FROM generate_series(1, 100) n; ALTER TABLE orders OWNER TO app;";
 
+/// What a resource file says where each session gets a role of its own, after the account that makes them.
+const MINTED: &str = "kind = \"minted\"\n[postgres.credentials.roles]\nread = [\"marks_read\"]\nwrite = [\"marks_write\"]\n";
+
+/// What that takes at the server.
+pub const ROLES: &str = "
+CREATE ROLE marks_read; GRANT SELECT ON ALL TABLES IN SCHEMA public TO marks_read;
+CREATE ROLE marks_write; GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO marks_write;
+ALTER ROLE app CREATEROLE;";
+
 /// Where a node keeps what, and where it listens.
 pub struct Node {
     pub folder: tempfile::TempDir,
@@ -75,19 +84,24 @@ impl Node {
     /// A furnished node that is not started. `upstreams` are the ports of its resources: the first is `orders-db`, others `orders-db2`…
     pub async fn furnished(server: &PostgresServer, upstreams: &[u16]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
-        Self::furnished_in(folder, data, server, upstreams).await
+        Self::furnished_in(folder, server, upstreams, "").await
     }
 
-    /// The same with its data in a directory of one's own choice.
-    pub async fn furnished_in(folder: tempfile::TempDir, data: PathBuf, server: &PostgresServer, upstreams: &[u16]) -> Self {
+    /// The same, with a login role for each session.
+    pub async fn furnished_with_roles(server: &PostgresServer, upstreams: &[u16]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::furnished_in(folder, server, upstreams, MINTED).await
+    }
+
+    async fn furnished_in(folder: tempfile::TempDir, server: &PostgresServer, upstreams: &[u16], credentials: &str) -> Self {
+        let data = folder.path().join("data");
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data).unwrap();
         let password = folder.path().join("upstream.password");
         std::fs::write(&password, &server.password).unwrap();
         std::fs::create_dir(folder.path().join("keys")).unwrap();
         std::fs::write(folder.path().join("keys/checkpoint.key"), format!("{}\n", ledger_key().to_secret_text())).unwrap();
-        let tokens = furnish(&data, &bundle(server, upstreams, &password)).await;
+        let tokens = furnish(&data, &bundle(server, upstreams, &password, credentials)).await;
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (api, door) = (free(), free());
         Self { folder, data, api, door, wrapper: Vec::new(), variables: Vec::new(), tokens, http: None, child: None, said: Arc::default() }
@@ -302,14 +316,14 @@ async fn furnish(data: &Path, bundle: &BundleFiles) -> BTreeMap<String, String> 
     tokens
 }
 
-fn bundle(server: &PostgresServer, upstreams: &[u16], password: &Path) -> BundleFiles {
+fn bundle(server: &PostgresServer, upstreams: &[u16], password: &Path, credentials: &str) -> BundleFiles {
     let mut files = BTreeMap::from([("policies/faults.cedar".to_owned(), POLICY.as_bytes().to_vec())]);
     for (place, port) in upstreams.iter().enumerate() {
         let name = if place == 0 { RESOURCE.to_owned() } else { format!("{RESOURCE}{}", place + 1) };
         let text = format!(
             "kind = \"postgres\"\ndescription = \"orders\"\n[postgres]\nhost = \"127.0.0.1\"\nport = {port}\ndatabase = \"app\"\n\
              [postgres.tls]\nca_file = \"{}\"\nserver_name = \"localhost\"\n\
-             [postgres.credentials]\nuser = \"{}\"\npassword = \"file:{}\"\n",
+             [postgres.credentials]\nuser = \"{}\"\npassword = \"file:{}\"\n{credentials}",
             server.ca_file.display(),
             server.user,
             password.display(),
