@@ -1,6 +1,6 @@
 # Two commands: `make demo` and `make test`. Both install what is missing on Debian and Ubuntu; see scripts/install.sh.
 
-.PHONY: help demo test check package soak regress attack bench-pg
+.PHONY: help demo test check package soak regress attack bench-pg fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -17,6 +17,9 @@ regress: ## PostgreSQL's own regression suite, straight and through the door: wh
 
 attack: ## every statement of PostgreSQL's tests sent by somebody who may only read
 	@SAFECONDUCT_ATTACK=all cargo test --locked -p safeconduct-gateway-postgres --test corpus -- --nocapture
+
+fuzz: ## the fuzz targets over many seeded inputs: SEED=1 TIMES=1000000
+	@SEED=$${SEED:-1} TIMES=$${TIMES:-1000000} cargo test --locked -p safeconduct-fuzz --test brief -- --nocapture
 
 soak: ## kill -9 at seeded points under load: SEED=1 ROUNDS=200
 	@cargo build --locked -p safeconduct-verify
