@@ -22,7 +22,9 @@ use crate::{
     cancel::CancelKeys,
     config::DoorConfig,
     greeting::{Greeting, greet, say_farewell},
-    opening, sign_in,
+    opening,
+    remains::Enders,
+    sign_in,
     signal::raised,
     waiting::{Place, Waiting},
 };
@@ -38,6 +40,7 @@ pub(crate) struct Shared {
     pub app: App,
     pub config: DoorConfig,
     pub cancels: CancelKeys,
+    pub enders: Enders,
     waiting: Waiting,
     connections: AtomicUsize,
 }
@@ -50,7 +53,8 @@ impl Gateway {
     pub async fn bind(app: App, config: DoorConfig) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen).await?;
         let waiting = Waiting::new(config.limits.unauthenticated, config.limits.unauthenticated_per_address);
-        let shared = Shared { app, config, cancels: CancelKeys::default(), waiting, connections: AtomicUsize::new(0) };
+        let enders = Enders::new(Arc::clone(&config.secrets), config.limits.upstream_connect);
+        let shared = Shared { app, config, cancels: CancelKeys::default(), enders, waiting, connections: AtomicUsize::new(0) };
         Ok(Self { listener, shared: Arc::new(shared) })
     }
 

@@ -390,15 +390,15 @@ impl Relay {
             resource: Arc::clone(self.session.resource()),
             database: self.session.database().to_owned(),
             session: self.session.id().to_string(),
-            secrets: Arc::clone(&self.shared.config.secrets),
+            cancel: limits.cancel,
         };
-        let role_of_its_own = self.session.read_only().is_some();
+        let (enders, role_of_its_own) = (self.shared.enders.clone(), self.session.read_only().is_some());
         Some(async move {
-            // Retiring a role of its own ends its processes.
-            if busy && !role_of_its_own {
-                remains.end(limits.cancel, limits.upstream_connect).await;
-            } else {
-                remains.target.send(limits.cancel).await;
+            // A server without work of the session's is left by closing; retiring a role of its own ends its processes.
+            if busy && role_of_its_own {
+                remains.target.send(remains.cancel).await;
+            } else if busy {
+                enders.end(remains).await;
             }
         })
     }

@@ -1,6 +1,11 @@
 //! The way to a server: verified TLS or, where a resource file names the danger, none; and cancelling what runs there.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
@@ -20,6 +25,12 @@ use crate::{readahead::ReadAhead, socket, stream::UpstreamStream, upstream::Upst
 /// How often a cancel is tried if the server can't be reached.
 const CANCEL_ATTEMPTS: u32 = 3;
 
+/// The one provider of all connections to servers: making one is work.
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<rustls::crypto::CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
+}
+
 /// How a server's identity is checked.
 #[derive(Clone)]
 pub(crate) struct Tls {
@@ -37,8 +48,7 @@ impl Tls {
         }
         let name = server_name.clone().unwrap_or_else(|| postgres.host.clone());
         let name = ServerName::try_from(name).map_err(|error| untrusted(error.into()))?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| untrusted(error.into()))?
             .with_root_certificates(roots)
