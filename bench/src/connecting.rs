@@ -12,21 +12,31 @@ use crate::{
 pub async fn measure(stage: &Stage, args: &Args) {
     head(
         "New connections per second (pgbouncer reuses server connections)",
-        &["at once", "direct", "pgbouncer", "safeconduct", "÷ direct (range)", "pgbouncer ÷ direct"],
+        &[
+            "at once",
+            "direct",
+            "pgbouncer",
+            "safeconduct",
+            "÷ direct (range)",
+            "pgbouncer ÷ direct",
+            "a role for each session",
+            "÷ direct (range)",
+        ],
     );
     for at_once in [1, 4] {
-        let mut rates = vec![Vec::new(); stage.targets.len()];
+        let targets: Vec<&Target> = stage.targets.iter().chain([&stage.minted]).collect();
+        let mut rates = vec![Vec::new(); targets.len()];
         for round in 0..=args.rounds {
-            for (place, target) in stage.targets.iter().enumerate() {
+            for (place, target) in targets.iter().enumerate() {
                 let rate = turn(target, at_once, Duration::from_secs(if round == 0 { 1 } else { 3 })).await;
                 if round > 0 {
                     rates[place].push(rate);
                 }
             }
         }
-        let cells = rates.iter().map(|rates| format!("{:.0}", median(rates)));
-        let ratios = [spread(&rates[2], &rates[0]), spread(&rates[1], &rates[0])];
-        row(&std::iter::once(at_once.to_string()).chain(cells).chain(ratios).collect::<Vec<_>>());
+        let rate = |place: usize| format!("{:.0}", median(&rates[place]));
+        let ratio = |place: usize| spread(&rates[place], &rates[0]);
+        row(&[at_once.to_string(), rate(0), rate(1), rate(2), ratio(2), ratio(1), rate(3), ratio(3)]);
     }
 
     head("From asking to a usable, durable grant (policy allows at once), over HTTPS: ms", &["requests", "p50", "p90", "p99", "max"]);

@@ -40,9 +40,6 @@ pub struct Args {
     /// Mebibytes of each bulk transfer
     #[arg(long, default_value_t = 1024)]
     pub mebibytes: u64,
-    /// Also measure with the login role per session
-    #[arg(long)]
-    pub minted: bool,
 }
 
 impl Args {

@@ -22,6 +22,8 @@ const POLICY: &str = r#"
 
 /// The resource with the gateway's stored login.
 pub const STATIC: &str = "bench-db";
+/// The same server with a login role for each session.
+const MINTED: &str = "minted-db";
 
 /// Server settings that differ from those for tests: durable, quiet, enough connections.
 const SERVER: [&str; 5] = ["fsync=on", "max_connections=1200", "shared_buffers=512MB", "log_statement=none", "max_wal_size=4GB"];
@@ -56,6 +58,8 @@ pub struct Stage {
     pub node: Node,
     /// Direct, through pgbouncer, through the door: in this order.
     pub targets: Vec<Target>,
+    /// Through the door, with a login role for each session.
+    pub minted: Target,
     _pgbouncer: Bouncer,
 }
 
@@ -74,6 +78,11 @@ impl Stage {
         };
         let made = direct.command("pgbench").args(["-i", "-q", "-s", &args.scale.to_string()]).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let password = &server.password;
+        let _ = server.psql_superuser(&format!(
+            "CREATE ROLE minter LOGIN CREATEROLE PASSWORD '{password}'; CREATE ROLE bench_read;\n\
+             GRANT SELECT ON ALL TABLES IN SCHEMA public TO bench_read;"
+        ));
         let pgbouncer = Bouncer::start(&server);
         let through = Target { name: "pgbouncer", address: pgbouncer.address, pid: Some(pgbouncer.child.id()), ..direct.clone() };
         let people = [("alice", "engineers"), ("erin", "engineers"), ("bob", "dba"), ("ann", "administrators")];
@@ -89,7 +98,16 @@ impl Stage {
             ca_file: node.ca_file(),
             pid: Some(node.pid()),
         };
-        Self { server, node, targets: vec![direct, through, door], _pgbouncer: pgbouncer }
+        node.window("alice", MINTED, &["read"], "8h").await;
+        let own_role = node.connect("alice", MINTED).await;
+        let minted = Target {
+            name: "safeconduct, a role for each session",
+            user: own_role.user,
+            password: own_role.password,
+            database: own_role.database,
+            ..door.clone()
+        };
+        Self { server, node, targets: vec![direct, through, door], minted, _pgbouncer: pgbouncer }
     }
 }
 
@@ -102,7 +120,10 @@ fn bundle(server: &PostgresServer) -> BundleFiles {
         server.ca_file.display(),
         server.password_file.display(),
     );
+    let minted = resource.replace("user = \"app\"", "kind = \"minted\"\nuser = \"minter\"")
+        + "[postgres.credentials.roles]\nread = [\"bench_read\"]\n";
     let files = BTreeMap::from([
+        (format!("resources/{MINTED}.toml"), minted.into_bytes()),
         ("policies/bench.cedar".to_owned(), POLICY.as_bytes().to_vec()),
         (format!("resources/{STATIC}.toml"), resource.into_bytes()),
     ]);

@@ -169,6 +169,14 @@ pub async fn status(context: &Context) -> Result<(), Failure> {
     let (grants, sessions) = (count(status.live_grants, "grant", "grants"), count(status.live_sessions, "session", "sessions"));
     output.line(format!("live                 {grants}, {sessions}"))?;
     output.line(format!("waiting              {}", count(status.pending, "access request", "access requests")))?;
+    if status.unretired_roles > 0 {
+        let roles = count(status.unretired_roles, "role is", "roles are");
+        let why = format!("{roles} still at their servers; tried again until they are gone");
+        output.safe_line(format!("not retired          {}", output.paint(Tone::Bad, &why)))?;
+    }
+    for role in &status.unknown_roles {
+        output.line(format!("unknown role         {role}: named like the gateway's, and not its own"))?;
+    }
     let sequenced = status.ledger_size.map_or_else(|| "unreadable".to_owned(), |size| size.to_string());
     output.line(format!("ledger               {sequenced} entries, {} under a signed checkpoint", status.checkpoint_size))
 }

@@ -163,6 +163,9 @@ impl Ran {
         let mut ran = Self::default();
         for line in log.lines() {
             let Some((head, text)) = line.split_once("LOG:  statement: ").or_else(|| executed(line)) else { continue };
+            if OWN.contains(&text) {
+                continue;
+            }
             let Some((_, session)) = head.split_once(" safeconduct se-") else { continue };
             let session = format!("se-{}", session.split_whitespace().next().unwrap());
             *ran.sessions.entry((session, text.to_owned())).or_default() += 1;
@@ -195,6 +198,9 @@ impl Ran {
         self.texts.values().sum()
     }
 }
+
+/// What the gateway itself says on a session's connection, around a statement that may write. No client of the soak sends it.
+const OWN: [&str; 2] = ["SET default_transaction_read_only TO on", "SET default_transaction_read_only TO off"];
 
 /// `LOG:  execute NAME: TEXT`.
 fn executed(line: &str) -> Option<(&str, &str)> {
