@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use safeconduct_model::{Operation, Resource};
 use safeconduct_sql::Facts;
 use safeconduct_sql::{FunctionClasses, PARSER_STACK_BYTES, shape};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Texts longer than this are parsed each time.
 const CACHED_TEXT_BYTES: usize = 16 * 1024;
@@ -112,7 +113,10 @@ impl FactsService {
     fn parse(&self, text: &str, functions: &Arc<FunctionClasses>) -> Option<Arc<Facts>> {
         let (answer, wait) = mpsc::sync_channel(1);
         self.jobs.send((text.to_owned(), Arc::clone(functions), answer)).ok()?;
-        wait.recv().ok().map(Arc::new)
+        // Others go on meanwhile, whatever the parser makes of this text.
+        let shared = Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+        let parsed = if shared { tokio::task::block_in_place(|| wait.recv()) } else { wait.recv() };
+        parsed.ok().map(Arc::new)
     }
 }
 

@@ -37,11 +37,11 @@ async fn f30_f31_sqlmap_behind_a_read_grant_reads_and_nothing_else() {
 
     let secret = world.folder.path().join("secret");
     std::fs::write(&secret, "the machine's own").unwrap();
-    let ways: [&[&str]; 4] = [
+    // A shell by way of the database takes sqlmap minutes of guessing by time: `attacks.rs` asks for the same at once.
+    let ways: [&[&str]; 3] = [
         &["--technique", "EUS", "--current-user", "--is-dba", "--passwords", "--dump", "-T", "orders", "--stop", "3"],
         &["--technique", "S", "--sql-query", "DELETE FROM orders"],
         &["--technique", "EUS", "--file-read", secret.to_str().unwrap()],
-        &["--technique", "S", "--os-cmd", "id", "--answers", "architecture=2"],
     ];
     let mut said = String::new();
     for way in ways {

@@ -26,8 +26,11 @@ fn main() -> ExitCode {
     let done = Home::find().and_then(|home| {
         // One library for everything that is encrypted; a second call changes nothing.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Failure::local("starting", &error))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(workers())
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::local("starting", &error))?;
         let done = runtime.block_on(verbs::run(verb, &Context { global, home, output }));
         // Whoever still waits for a key press or an answer is not waited for.
         runtime.shutdown_background();
@@ -40,4 +43,11 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit as u8)
         }
     }
+}
+
+/// One worker for two cores. Sessions wait for their sockets most of the time, and handing them from core to core costs more than a second
+/// worker brings; what blocks has threads of its own. `TOKIO_WORKER_THREADS` chooses another number.
+fn workers() -> usize {
+    let chosen = std::env::var("TOKIO_WORKER_THREADS").ok().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
+    chosen.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)))
 }
