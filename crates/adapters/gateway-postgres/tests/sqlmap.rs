@@ -37,7 +37,7 @@ async fn f30_f31_sqlmap_behind_a_read_grant_reads_and_nothing_else() {
 
     let secret = world.folder.path().join("secret");
     std::fs::write(&secret, "the machine's own").unwrap();
-    // A shell by way of the database takes sqlmap minutes of guessing by time: `attacks.rs` asks for the same at once.
+    // A shell by way of the database takes sqlmap minutes of guessing by time; COPY … PROGRAM is among the evasions, which go through too.
     let ways: [&[&str]; 3] = [
         &["--technique", "EUS", "--current-user", "--is-dba", "--passwords", "--dump", "-T", "orders", "--stop", "3"],
         &["--technique", "S", "--sql-query", "DELETE FROM orders"],

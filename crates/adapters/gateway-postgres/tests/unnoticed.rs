@@ -1,4 +1,5 @@
-//! What psql prints of a part of PostgreSQL's own regression tests, straight and through the door under an unrestricted grant: not a byte apart.
+//! What psql prints of a part of PostgreSQL's own regression tests, straight and through the door under an unrestricted grant: not a byte apart
+//! but for object ids.
 //!
 //! `make regress` runs the whole suite with PostgreSQL's own driver against a real node (`scripts/pg-regress.sh`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
@@ -40,6 +41,7 @@ async fn the_servers_own_tests_print_the_same_through_the_door() {
         }
     }
     let (direct, door) = tokio::join!(Box::pin(printed(&text, false)), Box::pin(printed(&text, true)));
+    let (direct, door) = (without_object_ids(&direct), without_object_ids(&door));
     assert!(direct.lines().count() > 4_000 && direct.contains("== xml"), "the corpus or the server is not what this test expects");
     let mut differences = Vec::new();
     for (straight, through) in direct.split("== ").zip(door.split("== ")) {
@@ -55,6 +57,15 @@ async fn the_servers_own_tests_print_the_same_through_the_door() {
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+}
+
+/// Two servers count their objects apart: rows that are nothing but an object id are not compared.
+fn without_object_ids(text: &str) -> String {
+    let line = |line: &str| {
+        let object_id = line.trim().parse::<u32>().is_ok_and(|number| number >= 16_384);
+        if object_id { "an object id\n".to_owned() } else { format!("{line}\n") }
+    };
+    text.lines().map(line).collect()
 }
 
 /// What psql prints of it all, errors in their places.
