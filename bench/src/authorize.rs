@@ -15,8 +15,8 @@ use crate::{
 
 const POLICIES: usize = 1_000;
 const GRANTS: usize = 10_000;
-/// Access requests under one name: fifty people hold two hundred grants each.
-const PEOPLE: usize = 50;
+/// Nobody may hold more than a hundred grants that nobody approved: eighty each.
+const PEOPLE: usize = 125;
 
 pub async fn measure() {
     let folder = tempfile::tempdir().unwrap();

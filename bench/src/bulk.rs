@@ -15,7 +15,7 @@ pub async fn measure(stage: &Stage, args: &Args) {
         let rows = args.mebibytes * 1024 * 1024 / size;
         // Plain storage: neither compressed nor kept elsewhere.
         let _ = stage.server.psql_superuser(&format!(
-            "CREATE UNLOGGED TABLE {table} (v text STORAGE PLAIN); ALTER TABLE {table} OWNER TO app;\n\
+            "CREATE UNLOGGED TABLE {table} (v text); ALTER TABLE {table} ALTER v SET STORAGE PLAIN, OWNER TO app;\n\
              INSERT INTO {table} SELECT repeat('x', {size}) FROM generate_series(1, {rows}); VACUUM ANALYZE {table};"
         ));
     }
