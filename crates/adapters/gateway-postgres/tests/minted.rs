@@ -52,7 +52,7 @@ async fn a_session_has_a_role_of_its_own_that_goes_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f04_rights_follow_the_union_of_grants_while_the_session_runs() {
+async fn f04_f11_rights_follow_the_union_of_grants_while_the_session_runs() {
     let world = World::minted("").await;
     let first = world.window("oscar", &[Operation::Read, Operation::Write], 600).await;
     let secret = world.secret("oscar").await;
