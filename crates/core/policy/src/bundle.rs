@@ -5,10 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use cedar_policy::{Authorizer, PolicyId, PolicySet, Schema};
+use cedar_policy::{Authorizer, Schema};
 use jiff::tz::TimeZoneDatabase;
 use safeconduct_model::{Digest, GroupName, Operation, Resource, ResourceName};
-use serde_json::json;
 
 use crate::{
     case::{self, Case},
@@ -17,6 +16,7 @@ use crate::{
     problem::Problem,
     resource_file,
     restrict::MAX_GROUPS,
+    scopes::Scopes,
     statements::with_stack,
 };
 
@@ -86,7 +86,7 @@ impl Bundle {
         };
         let rules = rules(&sorted, &resources, &schema, &mut problems);
         let tests: Vec<Case> = sorted.tests.iter().flat_map(|(file, text)| case::parse(file, text, &resources, &mut problems)).collect();
-        let scopes = scopes(&rules, &mut problems);
+        let scopes = Scopes::of(&rules, &mut problems);
         if !problems.is_empty() {
             problems.sort();
             problems.dedup();
@@ -225,23 +225,4 @@ fn too_many_groups(rules: &BTreeMap<String, Arc<Rule>>, problems: &mut Vec<Probl
             }
         }
     }
-}
-
-/// The scopes of all rules, as permits without conditions.
-fn scopes(rules: &BTreeMap<String, Arc<Rule>>, problems: &mut Vec<Problem>) -> PolicySet {
-    let mut scopes = PolicySet::new();
-    for rule in rules.values() {
-        let bare = rule.cedar.to_json().map_err(|error| error.to_string()).and_then(|mut policy| {
-            if let Some(fields) = policy.as_object_mut() {
-                fields.insert("effect".to_owned(), json!("permit"));
-                fields.insert("conditions".to_owned(), json!([]));
-                fields.remove("annotations");
-            }
-            cedar_policy::Policy::from_json(Some(PolicyId::new(&rule.id)), policy).map_err(|error| error.to_string())
-        });
-        if let Err(error) = bare.and_then(|bare| scopes.add(bare).map_err(|error| error.to_string())) {
-            problems.push(Problem { file: rule.file.clone(), line: rule.line, column: rule.column, message: error, hint: None });
-        }
-    }
-    scopes
 }

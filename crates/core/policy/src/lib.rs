@@ -16,6 +16,7 @@ mod problem;
 mod reader;
 mod resource_file;
 mod restrict;
+mod scopes;
 mod statements;
 mod world;
 

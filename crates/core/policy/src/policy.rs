@@ -1,15 +1,12 @@
 //! Policy: a bundle's policies, parsed, validated and ready to be asked. What is not certain to be understood is refused here.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use cedar_policy::{ActionConstraint, Authorizer, Effect, EntityUid, PolicyId, PolicySet, ResourceConstraint, Schema};
 use jiff::tz::TimeZoneDatabase;
 use safeconduct_model::{Digest, Obligations, Operation};
 
-use crate::restrict::ApprovalUse;
+use crate::{restrict::ApprovalUse, scopes::Scopes};
 
 /// The published schema: everything a policy can know.
 pub const SCHEMA: &str = include_str!("schema.cedarschema");
@@ -20,8 +17,7 @@ pub const BUILT_IN: &str = include_str!("built_in.cedar");
 #[derive(Debug)]
 pub struct Policy {
     pub(crate) rules: BTreeMap<String, Arc<Rule>>,
-    /// The scopes of all rules as permits without conditions: asking it gives the rules that speak about a question.
-    pub(crate) scopes: PolicySet,
+    pub(crate) scopes: Scopes,
     pub(crate) schema: Schema,
     pub(crate) authorizer: Authorizer,
     pub(crate) zones: TimeZoneDatabase,
@@ -73,9 +69,8 @@ impl Policy {
 
     /// The rules whose scope matches the request, by id.
     pub(crate) fn matching(&self, request: &cedar_policy::Request, entities: &cedar_policy::Entities) -> Vec<Arc<Rule>> {
-        let response = self.authorizer.is_authorized(request, &self.scopes, entities);
-        let ids: BTreeSet<&str> = response.diagnostics().reason().map(AsRef::as_ref).collect();
-        ids.into_iter().filter_map(|id| self.rules.get(id).cloned()).collect()
+        let ids = self.scopes.matching(&self.authorizer, request, entities);
+        ids.iter().filter_map(|id| self.rules.get(id).cloned()).collect()
     }
 }
 

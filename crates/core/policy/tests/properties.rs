@@ -98,3 +98,57 @@ proptest! {
         }
     }
 }
+
+/// One policy said twice: by its scope, and by conditions under a scope that names nothing.
+#[derive(Clone, Debug)]
+struct Twice {
+    by_scope: String,
+    by_condition: String,
+}
+
+fn twice() -> impl Strategy<Value = Twice> {
+    let principal = select(&["", "principal in Group::\"engineers\"", "principal in Group::\"team-7\"", "principal == Person::\"bob\""][..]);
+    let resource = select(&["", "resource == Resource::\"db\"", "resource in Resource::\"db\"", "resource == Resource::\"other\""][..]);
+    let effect = select(&["permit", "permit", "forbid"][..]);
+    (effect, principal, select(&["read", "write"][..]), resource, condition()).prop_map(|(effect, principal, action, resource, when)| {
+        let named = |text: &str, any: &str| if text.is_empty() { any.to_owned() } else { text.to_owned() };
+        let scope = [principal, resource].into_iter().filter(|part| !part.is_empty()).map(|part| format!("{part} && ")).collect::<String>();
+        Twice {
+            by_scope: format!(
+                "{effect} ({}, action == Action::\"{action}\", {}) when {{ {when} }};",
+                named(principal, "principal"),
+                named(resource, "resource")
+            ),
+            by_condition: format!("{effect} (principal, action == Action::\"{action}\", resource) when {{ {scope}({when}) }};"),
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Rules are looked up by what their scopes name. None is missed by it.
+    #[test]
+    fn a_scope_says_what_a_condition_would(policies in prop::collection::vec(twice(), 1..6), given in approvals()) {
+        let said = |how: fn(&Twice) -> &String| {
+            let text: String = policies.iter().enumerate().map(|(n, policy)| format!("@id(\"p{n}\") {}\n", how(policy))).collect();
+            let mut files = files(&text);
+            files.files.insert("resources/other.toml".to_owned(), RESOURCE.as_bytes().to_vec());
+            Bundle::parse(&files).map_err(|problems| show(&problems))
+        };
+        let (Ok(scoped), Ok(conditioned)) = (said(|policy| &policy.by_scope), said(|policy| &policy.by_condition)) else {
+            return Err(TestCaseError::reject("the checker finds a policy without sense"));
+        };
+        for (name, groups) in [("alice", &["engineers"][..]), ("bob", &["team-7"][..]), ("carol", &[][..])] {
+            for operations in [&[Operation::Read][..], &[Operation::Read, Operation::Write]] {
+                let who = person(name, groups);
+                let (by_scope, by_condition) = (
+                    decide(&scoped, &who, "db", operations, Approvals::Given(&given)),
+                    decide(&conditioned, &who, "db", operations, Approvals::Given(&given)),
+                );
+                prop_assert_eq!(&by_scope.outcome, &by_condition.outcome, "{:?} of {}: {:?} {:?}", operations, name, by_scope, by_condition);
+                prop_assert_eq!(by_scope.obligations, by_condition.obligations);
+            }
+        }
+    }
+}
