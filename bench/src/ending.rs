@@ -12,39 +12,55 @@ use crate::{
 };
 
 const SESSIONS: usize = 100;
+/// The backends that serve sessions of the door.
+const DOOR: &str = "application_name LIKE 'safeconduct se-%'";
 
 pub async fn measure(stage: &Stage) {
     head(
         &format!("End of a right with {SESSIONS} live sessions, half of them in `pg_sleep`: ms"),
         &["what, until", "p50", "p90", "p99", "max"],
     );
-    let (mut sockets, mut backends) = (Vec::new(), Vec::new());
-    for _ in 0..5 {
-        let (closed, gone) = revoked(stage).await;
-        sockets.extend(closed);
-        backends.push(gone);
+    let (mut direct, mut revoke, mut expire) = <(Ends, Ends, Ends)>::default();
+    for round in 0..5 {
+        direct.add(terminated(stage).await);
+        revoke.add(revoked(stage).await);
+        if round < 3 {
+            expire.add(expired(stage).await);
+        }
     }
-    let line = |name: &str, values: Vec<f64>| row(&std::iter::once(name.to_owned()).chain(latencies(values)).collect::<Vec<_>>());
-    line("revoked, client's socket closed", sockets);
-    line("revoked, last of the backends gone", backends);
-    let (mut sockets, mut backends) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
-        let (closed, gone) = expired(stage).await;
-        sockets.extend(closed);
-        backends.push(gone);
+    for (name, ends) in [("direct: `pg_terminate_backend` for all of them", direct), ("revoked", revoke), ("expired", expire)] {
+        for (until, took) in [("client's socket closed", ends.sockets), ("last of the backends gone", ends.backends)] {
+            row(&std::iter::once(format!("{name}, {until}")).chain(latencies(took)).collect::<Vec<_>>());
+        }
     }
-    line("expired, client's socket closed", sockets);
-    line("expired, last of the backends gone", backends);
 }
 
-/// Sessions of erin's, half of them busy; each says when it was closed.
-async fn sessions(stage: &Stage) -> (mpsc::UnboundedReceiver<Instant>, Target) {
+/// What was seen, in milliseconds.
+#[derive(Default)]
+struct Ends {
+    sockets: Vec<f64>,
+    backends: Vec<f64>,
+}
+
+impl Ends {
+    fn add(&mut self, (sockets, gone): (Vec<f64>, f64)) {
+        self.sockets.extend(sockets);
+        self.backends.push(gone);
+    }
+}
+
+/// The way through the door for erin.
+async fn erins(stage: &Stage) -> Target {
     let door = stage.node.connect("erin", STATIC).await;
-    let target = Target { user: door.user, password: door.password, database: door.database, ..stage.targets[2].clone() };
+    Target { user: door.user, password: door.password, database: door.database, ..stage.targets[2].clone() }
+}
+
+/// Sessions, half of them busy; each says when it was closed.
+async fn sessions(stage: &Stage, target: &Target) -> mpsc::UnboundedReceiver<Instant> {
     let (closed, receiver) = mpsc::unbounded_channel();
-    let connector = connector(&target);
+    let connector = connector(target);
     for number in 0..SESSIONS {
-        let mut client = Client::connect(&target, &connector).await;
+        let mut client = Client::connect(target, &connector).await;
         if number % 2 == 0 {
             client.begin("SELECT pg_sleep(600)").await;
         } else {
@@ -58,7 +74,19 @@ async fn sessions(stage: &Stage) -> (mpsc::UnboundedReceiver<Instant>, Target) {
     }
     // Until the server runs all of them.
     while count(stage, "AND state = 'active' AND query LIKE '%pg_sleep(600)%'").await < SESSIONS / 2 {}
-    (receiver, target)
+    receiver
+}
+
+/// What the server itself takes: one statement ends all of them.
+async fn terminated(stage: &Stage) -> (Vec<f64>, f64) {
+    let direct = &stage.targets[0];
+    let receiver = sessions(stage, direct).await;
+    let watch = Watch::start(stage).await;
+    let mut ender = Client::connect(direct, &connector(direct)).await;
+    let spared = format!("pid NOT IN ({}, {})", ender.process, watch.client.process);
+    let began = Instant::now();
+    ender.run(&format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app' AND {spared}")).await;
+    (took(receiver, began).await, watch.gone(began, &format!("usesysid = 'app'::regrole AND {spared}")).await)
 }
 
 async fn count(stage: &Stage, which: &str) -> usize {
@@ -70,11 +98,11 @@ async fn count(stage: &Stage, which: &str) -> usize {
 
 async fn revoked(stage: &Stage) -> (Vec<f64>, f64) {
     let grant = stage.node.window("erin", STATIC, &["read"], "1h").await;
-    let (receiver, _) = sessions(stage).await;
+    let receiver = sessions(stage, &erins(stage).await).await;
     let watch = Watch::start(stage).await;
     let began = Instant::now();
     stage.node.post("bob", &format!("/grants/{grant}/revoke"), &json!({"reason": "measuring"})).await;
-    (took(receiver, began).await, watch.gone(began).await)
+    (took(receiver, began).await, watch.gone(began, DOOR).await)
 }
 
 async fn expired(stage: &Stage) -> (Vec<f64>, f64) {
@@ -84,12 +112,12 @@ async fn expired(stage: &Stage) -> (Vec<f64>, f64) {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let began = Instant::now();
     let view = stage.node.post("erin", "/access-requests", &ask).await;
-    let (receiver, _) = sessions(stage).await;
+    let receiver = sessions(stage, &erins(stage).await).await;
     let watch = Watch::start(stage).await;
     // The deadline is in the answer; clocks of one machine agree.
     let deadline = view["until"].as_str().or_else(|| view["grant"]["until"].as_str()).map(parse_time);
     let deadline = deadline.map_or(began + Duration::from_secs(20), |at| began + at.saturating_sub(wall));
-    (took(receiver, deadline).await, watch.gone(deadline).await)
+    (took(receiver, deadline).await, watch.gone(deadline, DOOR).await)
 }
 
 /// Seconds since 1970 of `2026-11-25T12:00:00.123Z`, by the machine's own `date`.
@@ -117,12 +145,14 @@ impl Watch {
         Self { client: Client::connect(&stage.targets[0], &connector(&stage.targets[0])).await }
     }
 
-    /// When the last of erin's backends was gone, seen from `began`.
-    async fn gone(mut self, began: Instant) -> f64 {
+    /// When the last of these backends was gone, seen from `began`.
+    async fn gone(mut self, began: Instant, which: &str) -> f64 {
         // The server itself waits: one round trip for the whole of it.
-        let wait = "DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_stat_get_activity(NULL) a WHERE a.application_name LIKE 'safeconduct se-%') LOOP \
-                    PERFORM pg_sleep(0.001); PERFORM pg_stat_clear_snapshot(); END LOOP; END $$";
-        self.client.run(wait).await;
+        let wait = format!(
+            "DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_stat_get_activity(NULL) WHERE {which}) LOOP \
+             PERFORM pg_sleep(0.001); PERFORM pg_stat_clear_snapshot(); END LOOP; END $$"
+        );
+        self.client.run(&wait).await;
         let took = began.elapsed().as_secs_f64() * 1000.0;
         self.client.end().await;
         took

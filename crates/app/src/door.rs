@@ -211,6 +211,12 @@ impl App {
         }
     }
 
+    /// Where somebody who proves a secret of this lookup will be let in.
+    #[must_use]
+    pub fn door_resource(&self, lookup: &DoorLookup) -> Option<Arc<Resource>> {
+        self.world().resource(&lookup.found.as_ref()?.1).cloned()
+    }
+
     #[expect(clippy::type_complexity, reason = "taken apart at once by its one caller")]
     fn find_at_door(&self, user: &str, database: &str) -> Option<(PrincipalName, ResourceName, String, Vec<(SignInId, String)>)> {
         let (resource, database) = database.split_once('/').map_or((database, None), |(r, d)| (r, Some(d)));

@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use safeconduct_app::{DoorLookup, DoorRefused, DoorSession, SessionEnd, Turned, ports::Login as Minted};
-use safeconduct_model::Operation;
+use safeconduct_model::{Operation, Resource};
 use safeconduct_protocol::postgres::{
     gate::own_name,
     messages::{self, Report, TransactionStatus},
@@ -15,6 +15,7 @@ use safeconduct_protocol::postgres::{
 use tokio::{
     io::AsyncWriteExt,
     sync::watch,
+    task::JoinSet,
     time::{Instant, timeout},
 };
 
@@ -25,7 +26,7 @@ use crate::{
     settings::{Wishes, as_statement},
     sign_in::{self, Proved},
     stream::ClientStream,
-    upstream::{self, Login},
+    upstream::{self, Login, Reached, UpstreamError},
 };
 
 /// Reads what the client asks for.
@@ -52,6 +53,7 @@ pub(crate) async fn open(
     shutdown: watch::Receiver<bool>,
 ) {
     let (meters, began) = (shared.app.meters(), Instant::now());
+    let on_the_way = OnTheWay::to(shared.app.door_resource(&lookup), shared.config.limits.upstream_connect);
     let session = match shared.app.door_open(lookup, proved.index, peer).await {
         Ok(session) => session,
         Err(DoorRefused::NoGrant) => {
@@ -63,7 +65,7 @@ pub(crate) async fn open(
             return say_farewell(&mut stream, &Report::new("57P03", "the gateway can't record sessions and takes none")).await;
         }
     };
-    match begin(shared, &mut stream, &wishes, &session, &proved.server_final).await {
+    match begin(shared, &mut stream, &wishes, &session, on_the_way, &proved.server_final).await {
         Ok(begun) => {
             meters.open.took(began.elapsed());
             session::run(shared, session, *stream, proved.rest, &wishes, begun, shutdown).await;
@@ -75,12 +77,39 @@ pub(crate) async fn open(
     }
 }
 
+/// A connection to the server that is opened while the session is being recorded. Nobody is signed in over it before the session is, and
+/// it is closed if that does not come about.
+struct OnTheWay {
+    resource: Option<Arc<Resource>>,
+    opening: JoinSet<Result<Reached, UpstreamError>>,
+}
+
+impl OnTheWay {
+    fn to(resource: Option<Arc<Resource>>, limit: Duration) -> Self {
+        let mut opening = JoinSet::new();
+        if let Some(resource) = resource.clone() {
+            opening.spawn(async move { upstream::reach(&resource, limit).await });
+        }
+        Self { resource, opening }
+    }
+
+    /// The connection, or another one if the resource changed meanwhile.
+    async fn arrive(mut self, resource: &Arc<Resource>, limit: Duration) -> Result<Reached, UpstreamError> {
+        let same = self.resource.is_some_and(|before| Arc::ptr_eq(&before, resource));
+        match self.opening.join_next().await {
+            Some(Ok(reached)) if same => reached,
+            _ => upstream::reach(resource, limit).await,
+        }
+    }
+}
+
 /// Connects upstream and greets the client. What fails here is told to the client and ends the session.
 async fn begin(
     shared: &Arc<Shared>,
     stream: &mut ClientStream,
     wishes: &Wishes,
     session: &DoorSession,
+    on_the_way: OnTheWay,
     server_final: &str,
 ) -> Result<Ends, (Report, String)> {
     let lost = |error: io::Error| (Report::new("08006", "connection was lost"), format!("connection lost: {error}"));
@@ -111,8 +140,10 @@ async fn begin(
         read_only: read_only.is_some(),
         expects_refusal: false,
     };
+    let (secrets, limit) = (&shared.config.secrets, shared.config.limits.upstream_connect);
+    let connecting = async { upstream::sign_in(on_the_way.arrive(session.resource(), limit).await?, &login, secrets, limit).await };
     let connected = tokio::select! {
-        connected = upstream::connect(&login, &shared.config.secrets, shared.config.limits.upstream_connect) => connected,
+        connected = connecting => connected,
         end = session::ended(&mut standing) => return Err(cut(end)),
     };
     let upstream = connected.map_err(|error| {

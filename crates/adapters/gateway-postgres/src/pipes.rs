@@ -13,7 +13,8 @@ use std::{
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-/// Bytes asked for with one read, and taken together if they are there.
+/// Room for the first read, which an idle session keeps; for those that follow at once; and what is taken together if it is there.
+const FIRST_BYTES: usize = 4 * 1024;
 const READ_BYTES: usize = 32 * 1024;
 const TOGETHER_BYTES: usize = 64 * 1024;
 /// A read of fewer bytes than this has nothing behind it that would be worth another.
@@ -23,12 +24,12 @@ const PIECE_BYTES: usize = 4 * 1024;
 
 /// Reads what is there, up to a bound. 0 at the end of the stream.
 pub(crate) fn poll_fill<R: AsyncRead + Unpin>(from: &mut R, buffer: &mut BytesMut, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    let first = ready!(poll_read(from, buffer, context))?;
+    let first = ready!(poll_read(from, buffer, FIRST_BYTES, context))?;
     let mut all = first;
     let mut last = first;
     // A stream gives one record at a time: what else is there already comes along. The end of the stream is told by the next call.
     while last >= MUCH_BYTES && buffer.len() < TOGETHER_BYTES {
-        match poll_read(from, buffer, context) {
+        match poll_read(from, buffer, READ_BYTES, context) {
             Poll::Ready(Ok(more)) => {
                 last = more;
                 all += more;
@@ -39,8 +40,13 @@ pub(crate) fn poll_fill<R: AsyncRead + Unpin>(from: &mut R, buffer: &mut BytesMu
     Poll::Ready(Ok(all))
 }
 
-fn poll_read<R: AsyncRead + Unpin>(from: &mut R, buffer: &mut BytesMut, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    buffer.reserve(READ_BYTES);
+fn poll_read<R: AsyncRead + Unpin>(
+    from: &mut R,
+    buffer: &mut BytesMut,
+    room: usize,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    buffer.reserve(room);
     // The same as `read_buf`, which has no form to poll.
     let reading = std::pin::pin!(tokio::io::AsyncReadExt::read_buf(from, buffer));
     reading.poll(context)

@@ -1,13 +1,17 @@
 //! The way to a server: verified TLS or, where a resource file names the danger, none; and cancelling what runs there.
 
 use std::{
+    collections::HashMap,
+    error::Error,
     io,
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use postgres_protocol::message::frontend;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -24,6 +28,8 @@ use crate::{readahead::ReadAhead, socket, stream::UpstreamStream, upstream::Upst
 
 /// How often a cancel is tried if the server can't be reached.
 const CANCEL_ATTEMPTS: u32 = 3;
+/// Most files of trusted certificates whose settings are kept.
+const MOST_KEPT: usize = 1000;
 
 /// The one provider of all connections to servers: making one is work.
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
@@ -42,19 +48,40 @@ impl Tls {
     pub(crate) fn of(postgres: &Postgres, resource: &str) -> Result<Option<Self>, UpstreamError> {
         let UpstreamTls::VerifyFull { ca_file, server_name } = &postgres.tls else { return Ok(None) };
         let untrusted = |source| UpstreamError::Untrusted { resource: resource.to_owned(), source };
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(ca_file).map_err(|error| untrusted(error.into()))? {
-            roots.add(certificate.map_err(|error| untrusted(error.into()))?).map_err(|error| untrusted(error.into()))?;
-        }
         let name = server_name.clone().unwrap_or_else(|| postgres.host.clone());
         let name = ServerName::try_from(name).map_err(|error| untrusted(error.into()))?;
-        let config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| untrusted(error.into()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Some(Self { config: Arc::new(config), name }))
+        Ok(Some(Self { config: trusting(Path::new(ca_file)).map_err(untrusted)?, name }))
     }
+}
+
+/// The settings that trust what this file holds now. They are kept: they remember how each server likes to begin, which saves a round trip
+/// and a key of every handshake but the first.
+fn trusting(ca_file: &Path) -> Result<Arc<ClientConfig>, Box<dyn Error + Send + Sync>> {
+    type Kept = HashMap<PathBuf, (Vec<u8>, Arc<ClientConfig>)>;
+    static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
+    let pem = std::fs::read(ca_file)?;
+    if let Some((before, config)) = KEPT.lock().get_or_insert_default().get(ca_file)
+        && *before == pem
+    {
+        return Ok(Arc::clone(config));
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        roots.add(certificate?)?;
+    }
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let config = Arc::new(config);
+    let mut kept = KEPT.lock();
+    let kept = kept.get_or_insert_default();
+    // Files that no resource names any more are forgotten with the rest, once in a while.
+    if kept.len() >= MOST_KEPT {
+        kept.clear();
+    }
+    kept.insert(ca_file.to_owned(), (pem, Arc::clone(&config)));
+    Ok(config)
 }
 
 /// Asks for TLS where the resource file wants it; a server that has none is not spoken to.

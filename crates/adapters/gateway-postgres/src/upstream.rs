@@ -3,7 +3,7 @@
 //! Passwords go out as SCRAM-SHA-256 proofs. MD5 and cleartext are answered only inside verified TLS, and nothing is answered that the
 //! server did not ask for first. A server that does not take the pinned settings is not used.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use postgres_protocol::{
@@ -117,17 +117,49 @@ impl UpstreamError {
     }
 }
 
-/// Opens a connection and signs in, all within `limit`.
-pub(crate) async fn connect(login: &Login<'_>, secrets: &Secrets, limit: Duration) -> Result<Upstream, UpstreamError> {
-    let resource = login.resource.name.to_string();
-    let Some(postgres) = login.resource.postgres() else { return Err(UpstreamError::NotPostgres { resource }) };
-    let Ok(connected) = timeout(limit, open(login, postgres, &resource, secrets)).await else {
-        return Err(UpstreamError::Silent { resource });
-    };
-    connected
+/// A server that proved its identity and waits for a sign-in.
+pub(crate) struct Reached {
+    stream: UpstreamStream,
+    tls: Option<Tls>,
+    address: SocketAddr,
 }
 
-async fn open(login: &Login<'_>, postgres: &Postgres, resource: &str, secrets: &Secrets) -> Result<Upstream, UpstreamError> {
+/// Opens a connection and signs in, all within `limit`.
+pub(crate) async fn connect(login: &Login<'_>, secrets: &Secrets, limit: Duration) -> Result<Upstream, UpstreamError> {
+    within(limit, login.resource, async { sign_in_over(open(login.resource).await?, login, secrets).await }).await
+}
+
+/// Opens a connection within `limit`: nobody is signed in yet.
+pub(crate) async fn reach(resource: &Resource, limit: Duration) -> Result<Reached, UpstreamError> {
+    within(limit, resource, open(resource)).await
+}
+
+/// Signs in within `limit` where [`reach`] led.
+pub(crate) async fn sign_in(reached: Reached, login: &Login<'_>, secrets: &Secrets, limit: Duration) -> Result<Upstream, UpstreamError> {
+    within(limit, login.resource, sign_in_over(reached, login, secrets)).await
+}
+
+async fn within<T>(limit: Duration, resource: &Resource, work: impl Future<Output = Result<T, UpstreamError>>) -> Result<T, UpstreamError> {
+    timeout(limit, work).await.unwrap_or_else(|_| Err(UpstreamError::Silent { resource: resource.name.to_string() }))
+}
+
+fn settings_of(resource: &Resource) -> Result<&Postgres, UpstreamError> {
+    resource.postgres().ok_or_else(|| UpstreamError::NotPostgres { resource: resource.name.to_string() })
+}
+
+async fn open(resource: &Resource) -> Result<Reached, UpstreamError> {
+    let (postgres, resource) = (settings_of(resource)?, resource.name.as_str());
+    let unreachable = |source| UpstreamError::Unreachable { resource: resource.to_owned(), source };
+    let tls = Tls::of(postgres, resource)?;
+    let tcp = TcpStream::connect((postgres.host.as_str(), postgres.port)).await.map_err(unreachable)?;
+    let address = tcp.peer_addr().map_err(unreachable)?;
+    let stream = encrypt(tcp, tls.as_ref()).await.map_err(|error| classify_tls(error, resource))?;
+    Ok(Reached { stream, tls, address })
+}
+
+async fn sign_in_over(reached: Reached, login: &Login<'_>, secrets: &Secrets) -> Result<Upstream, UpstreamError> {
+    let (postgres, resource) = (settings_of(login.resource)?, login.resource.name.as_str());
+    let Reached { stream, tls, address } = reached;
     let no_login = |source| UpstreamError::NoLogin { resource: resource.to_owned(), source };
     let (user, password) = match login.minted {
         Some(minted) => (&minted.role, minted.password.clone()),
@@ -136,11 +168,6 @@ async fn open(login: &Login<'_>, postgres: &Postgres, resource: &str, secrets: &
             (user, secrets(password).map_err(no_login)?)
         }
     };
-    let unreachable = |source| UpstreamError::Unreachable { resource: resource.to_owned(), source };
-    let tls = Tls::of(postgres, resource)?;
-    let tcp = TcpStream::connect((postgres.host.as_str(), postgres.port)).await.map_err(unreachable)?;
-    let address = tcp.peer_addr().map_err(unreachable)?;
-    let stream = encrypt(tcp, tls.as_ref()).await.map_err(|error| classify_tls(error, resource))?;
     let mut sign_in =
         SignIn { stream, reader: Reader::default(), resource, user, password: &password, expects_refusal: login.expects_refusal };
     sign_in.start(login, postgres).await?;

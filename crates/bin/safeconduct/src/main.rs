@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(workers())
+            // Room for reading policies, which otherwise ask for a stack of their own at every question. Only what is used takes memory.
+            .thread_stack_size(16 * 1024 * 1024)
             .enable_all()
             .build()
             .map_err(|error| Failure::local("starting", &error))?;

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    str::FromStr,
+    sync::LazyLock,
 };
 
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Value, Schema};
@@ -100,8 +100,13 @@ fn unanswerable(error: impl std::fmt::Display) -> Unanswerable {
 }
 
 pub(crate) fn uid(kind: &str, name: &str) -> Result<EntityUid, Unanswerable> {
-    let kind = EntityTypeName::from_str(kind).map_err(unanswerable)?;
-    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(name)))
+    /// Names of kinds are read by Cedar's parser, which takes longer than most questions.
+    static KINDS: LazyLock<BTreeMap<&str, EntityTypeName>> = LazyLock::new(|| {
+        let names = ["Action", "Person", "Workload", "Group", "Resource", "Gateway", "AccessRequest"];
+        names.into_iter().filter_map(|name| Some((name, name.parse().ok()?))).collect()
+    });
+    let kind = KINDS.get(kind).ok_or_else(|| Unanswerable(format!("there is no kind `{kind}`")))?;
+    Ok(EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(name)))
 }
 
 fn principal_uid(principal: &Principal) -> Result<EntityUid, Unanswerable> {
