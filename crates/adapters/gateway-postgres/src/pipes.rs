@@ -40,12 +40,7 @@ pub(crate) fn poll_fill<R: AsyncRead + Unpin>(from: &mut R, buffer: &mut BytesMu
     Poll::Ready(Ok(all))
 }
 
-fn poll_read<R: AsyncRead + Unpin>(
-    from: &mut R,
-    buffer: &mut BytesMut,
-    room: usize,
-    context: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
+fn poll_read<R: AsyncRead + Unpin>(from: &mut R, buffer: &mut BytesMut, room: usize, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
     buffer.reserve(room);
     // The same as `read_buf`, which has no form to poll.
     let reading = std::pin::pin!(tokio::io::AsyncReadExt::read_buf(from, buffer));

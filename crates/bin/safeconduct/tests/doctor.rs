@@ -101,6 +101,45 @@ fn a_gateway_and_a_server_as_they_should_be_and_then_with_problems_planted() {
 }
 
 #[test]
+fn an_account_that_makes_roles_and_what_it_needs() {
+    let place = Place::new();
+    let resource = place.path("bundle/resources/orders-db.toml");
+    let text = fs::read_to_string(&resource).unwrap().replace("user = \"app\"", "kind = \"minted\"\nuser = \"minter\"\nowner = \"keeper\"");
+    assert!(text.contains("minter"), "{text}");
+    let roles = "\n[postgres.credentials.roles]\nread = [\"readers\"]\nwrite = [\"readers\", \"writers\"]\n";
+    fs::write(&resource, text + roles).unwrap();
+    let password = &place.server.password;
+    sql(&place, &format!("CREATE ROLE minter LOGIN PASSWORD '{password}'; CREATE ROLE keeper; CREATE ROLE readers LOGIN BYPASSRLS"));
+    sql(&place, "GRANT SELECT, DELETE ON orders TO readers; GRANT pg_read_all_data TO readers");
+    let ill = doctor(&place, &["--resource", "orders-db"]);
+    assert_eq!(ill.status, 1, "{}", ill.page());
+    for says in [
+        "FAIL orders-db, minting: the account may not create roles",
+        "FAIL orders-db, group roles: there is no writers",
+        "warn orders-db, group roles: sessions get powers with readers (bypassrls, login), readers (member of pg_read_all_data)",
+        "warn orders-db, reading: what `read` gives may write: readers on public.orders",
+        "FAIL orders-db, owner: the account is no member of `keeper`",
+        "ok   orders-db, clock: the server's clock agrees",
+    ] {
+        assert!(ill.out.contains(says), "{says}\n{}", ill.page());
+    }
+    sql(
+        &place,
+        "ALTER ROLE minter CREATEROLE; CREATE ROLE writers; ALTER ROLE readers NOLOGIN NOBYPASSRLS; REVOKE DELETE ON orders FROM readers; \
+         REVOKE pg_read_all_data FROM readers; GRANT keeper TO minter",
+    );
+    if place.server.psql_superuser("SHOW server_version_num").trim().parse::<u32>().unwrap() >= 160_000 {
+        let before = doctor(&place, &["--resource", "orders-db"]);
+        assert!(before.out.contains("FAIL orders-db, group roles: the account may not give away readers, writers"), "{}", before.page());
+        sql(&place, "GRANT readers, writers TO minter WITH ADMIN OPTION");
+    }
+    let well = doctor(&place, &["--resource", "orders-db"]);
+    for says in ["ok   orders-db, minting:", "ok   orders-db, group roles: 2 there", "ok   orders-db, reading:", "ok   orders-db, owner:"] {
+        assert!(well.out.contains(says), "{says}\n{}", well.page());
+    }
+}
+
+#[test]
 fn a_machine_with_problems() {
     let place = Place::new();
     let mut gateway = place.start();

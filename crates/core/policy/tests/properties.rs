@@ -107,7 +107,8 @@ struct Twice {
 }
 
 fn twice() -> impl Strategy<Value = Twice> {
-    let principal = select(&["", "principal in Group::\"engineers\"", "principal in Group::\"team-7\"", "principal == Person::\"bob\""][..]);
+    let principal =
+        select(&["", "principal in Group::\"engineers\"", "principal in Group::\"team-7\"", "principal == Person::\"bob\""][..]);
     let resource = select(&["", "resource == Resource::\"db\"", "resource in Resource::\"db\"", "resource == Resource::\"other\""][..]);
     let effect = select(&["permit", "permit", "forbid"][..]);
     (effect, principal, select(&["read", "write"][..]), resource, condition()).prop_map(|(effect, principal, action, resource, when)| {

@@ -240,7 +240,7 @@ async fn resources(folder: &Path, only: Option<&str>, found: &mut Vec<(String, F
         parsed.resources.iter().filter(|(name, resource)| resource.postgres().is_some() && only.is_none_or(|only| only == name.as_str()))
     {
         looked = true;
-        found.extend(inspect(resource, &secrets, LIMIT).await.into_iter().map(|finding| (name.to_string(), finding)));
+        found.extend(inspect(resource, &secrets, SystemClock.now(), LIMIT).await.into_iter().map(|finding| (name.to_string(), finding)));
     }
     if let Some(only) = only.filter(|_| !looked) {
         gateway(found, Finding::fail("bundle", format!("it has no resource `{only}`"), "see its `resources` directory"));

@@ -2,11 +2,13 @@
 //!
 //! Reads the catalog and changes nothing. Says what it found and what to do; decides nothing.
 
+mod minting;
+
 use std::{error::Error, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use postgres_protocol::message::frontend;
-use safeconduct_model::{Postgres, Resource, UpstreamTls};
+use safeconduct_model::{Postgres, Resource, Timestamp, UpstreamTls};
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
@@ -61,11 +63,13 @@ const ROW_BYTES: usize = 1024 * 1024;
 /// Most names that one finding lists.
 const NAMES: usize = 8;
 
+type Failed = Box<dyn Error + Send + Sync>;
+
 /// Schemas that are the server's own, as a list for SQL.
 const OWN: &str = "('pg_catalog', 'information_schema', 'pg_toast')";
 
-/// Looks at everything, in order; what can't be reached ends it.
-pub async fn inspect(resource: &Resource, secrets: &Secrets, limit: Duration) -> Vec<Finding> {
+/// Looks at everything, in order; what can't be reached ends it. `now` is the gateway's own clock.
+pub async fn inspect(resource: &Resource, secrets: &Secrets, now: Timestamp, limit: Duration) -> Vec<Finding> {
     let Some(postgres) = resource.postgres() else { return Vec::new() };
     let mut found = vec![match &postgres.tls {
         UpstreamTls::VerifyFull { .. } => Finding::ok("encryption", "TLS, and the server must prove who it is"),
@@ -89,7 +93,7 @@ pub async fn inspect(resource: &Resource, secrets: &Secrets, limit: Duration) ->
     };
     found.push(Finding::ok("connection", "reached, identity and login accepted, pinned settings kept"));
     let mut server = Server { process: upstream.cancel.process, reader: Reader::from_rest(upstream.rest.clone()), upstream };
-    match timeout(limit.saturating_mul(3), look(&mut server, postgres, &mut found)).await {
+    match timeout(limit.saturating_mul(3), look(&mut server, postgres, now, &mut found)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => found.push(Finding::fail("catalog", format!("could not be read: {error}"), "see the server's log")),
         Err(_) => found.push(Finding::fail("catalog", "the server does not answer", "see what blocks it: pg_stat_activity")),
@@ -123,7 +127,7 @@ type Row = Vec<Option<String>>;
 
 impl Server {
     /// Rows of one statement, in text.
-    async fn rows(&mut self, sql: &str) -> Result<Vec<Row>, Box<dyn Error + Send + Sync>> {
+    async fn rows(&mut self, sql: &str) -> Result<Vec<Row>, Failed> {
         let mut request = BytesMut::new();
         frontend::query(sql, &mut request)?;
         self.upstream.stream.write_all(&request).await?;
@@ -145,11 +149,11 @@ impl Server {
     }
 
     /// The first column of each row.
-    async fn names(&mut self, sql: &str) -> Result<Vec<String>, Box<dyn Error + Send + Sync>> {
+    async fn names(&mut self, sql: &str) -> Result<Vec<String>, Failed> {
         Ok(self.rows(sql).await?.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
     }
 
-    async fn one(&mut self, sql: &str) -> Result<String, Box<dyn Error + Send + Sync>> {
+    async fn one(&mut self, sql: &str) -> Result<String, Failed> {
         Ok(self.names(sql).await?.into_iter().next().unwrap_or_default())
     }
 }
@@ -179,17 +183,20 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-async fn look(server: &mut Server, postgres: &Postgres, found: &mut Vec<Finding>) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn look(server: &mut Server, postgres: &Postgres, now: Timestamp, found: &mut Vec<Finding>) -> Result<(), Failed> {
     server.rows("SET statement_timeout = '10s'; SET default_transaction_read_only = on; SET search_path = pg_catalog").await?;
     version(server, found).await?;
     pooler(server, found).await?;
-    login(server, found).await?;
+    login(server, postgres, found).await?;
+    if let Some(minted) = postgres.credentials.minted() {
+        minting::look(server, minted, now, found).await?;
+    }
     public(server, found).await?;
     shadows(server, postgres, found).await?;
     settings(server, found).await
 }
 
-async fn version(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn version(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Failed> {
     let number: u32 = server.one("SELECT current_setting('server_version_num')").await?.parse()?;
     let major = number / 10_000;
     found.push(if VERSIONS.contains(&major) {
@@ -201,7 +208,7 @@ async fn version(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Bo
     Ok(())
 }
 
-async fn pooler(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn pooler(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Failed> {
     let process = server.one("SELECT pg_backend_pid()").await?;
     found.push(if process == server.process.to_string() {
         Finding::ok("pooler", "none between the door and the server")
@@ -215,15 +222,19 @@ async fn pooler(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Box
     Ok(())
 }
 
-/// What the gateway's own login may do: every session has at most that.
-async fn login(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Box<dyn Error + Send + Sync>> {
+/// What the gateway's own login may do. Where it is every session's, no session has more.
+async fn login(server: &mut Server, postgres: &Postgres, found: &mut Vec<Finding>) -> Result<(), Failed> {
     let attributes = "SELECT a.name FROM pg_roles r, LATERAL (VALUES ('superuser', rolsuper), ('createrole', rolcreaterole), \
         ('createdb', rolcreatedb), ('replication', rolreplication), ('bypassrls', rolbypassrls)) a(name, has) \
         WHERE r.rolname = current_user AND a.has";
-    let attributes = server.names(attributes).await?;
+    let mints = postgres.credentials.minted().is_some();
+    let mut attributes = server.names(attributes).await?;
+    attributes.retain(|name| !(mints && name == "createrole"));
     let superuser = attributes.iter().any(|name| name == "superuser");
     found.push(if superuser {
         Finding::fail("login", "it is a superuser: it may do what no policy of yours can give", "make another login, without any attribute")
+    } else if attributes.is_empty() && mints {
+        Finding::ok("login", "no superuser, and no attribute but createrole")
     } else if attributes.is_empty() {
         Finding::ok("login", "no superuser, and no other attribute")
     } else {
@@ -258,6 +269,9 @@ async fn login(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Box<
         .await?;
     found.push(if owned.is_empty() {
         Finding::ok("ownership", "it owns no table")
+    } else if mints {
+        // Sessions have rights of their own: the account may own what it gives away.
+        Finding::ok("ownership", format!("the account owns {}; sessions do not", list(&owned)))
     } else {
         Finding::warn(
             "ownership",
@@ -269,7 +283,7 @@ async fn login(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Box<
 }
 
 /// What everybody gets who can connect.
-async fn public(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn public(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Failed> {
     let definers = server
         .names(&format!(
             "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.prosecdef AND n.nspname NOT IN {OWN} \
@@ -346,7 +360,7 @@ async fn public(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Box
 }
 
 /// Names that mean something else than the server's own: a better match by argument types is taken even behind `pg_catalog`.
-async fn shadows(server: &mut Server, postgres: &Postgres, found: &mut Vec<Finding>) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn shadows(server: &mut Server, postgres: &Postgres, found: &mut Vec<Finding>) -> Result<(), Failed> {
     let path = postgres.search_path.iter().map(|schema| quoted(schema)).collect::<Vec<_>>().join(", ");
     let path = if path.is_empty() { "''".to_owned() } else { path };
     let names = server
@@ -370,7 +384,7 @@ async fn shadows(server: &mut Server, postgres: &Postgres, found: &mut Vec<Findi
     Ok(())
 }
 
-async fn settings(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn settings(server: &mut Server, found: &mut Vec<Finding>) -> Result<(), Failed> {
     let encryption = server.one("SELECT current_setting('password_encryption')").await?;
     found.push(if encryption == "scram-sha-256" {
         Finding::ok("passwords", "new ones are kept as SCRAM-SHA-256")
