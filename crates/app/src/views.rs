@@ -47,6 +47,8 @@ pub struct AccessView {
     pub eligible: Vec<PrincipalName>,
     /// True if this caller may approve it now.
     pub may_approve: bool,
+    /// True if the server holds what is granted too: sessions there have a login role of their own.
+    pub second_lock: bool,
     /// Everything that happened to it.
     pub history: Vec<Stored>,
     /// True if the same was asked already and this is that one.
@@ -166,7 +168,9 @@ impl App {
         let approved = access.approvals.iter().any(|a| a.approver == caller.name);
         let may_approve = !approved && eligible.iter().any(|r| r.name == caller.name);
         let quorum_missing = access.quorum().filter(|_| pending).map(|q| q.missing(&access.counted()));
-        AccessView { facts, quorum_missing, eligible: names(&eligible), may_approve, history, merged: false, access }
+        let postgres = world.resource(&access.envelope.resource).and_then(|resource| resource.postgres());
+        let second_lock = postgres.is_some_and(|postgres| postgres.credentials.minted().is_some());
+        AccessView { facts, quorum_missing, eligible: names(&eligible), may_approve, second_lock, history, merged: false, access }
     }
 
     /// One access request.

@@ -81,20 +81,37 @@ async fn refused(name: &str) {
 }
 
 /// Runs it while somebody approves whatever is held, so often.
-async fn approved(name: &str, times: usize) {
-    let world = World::start().await;
+async fn approved(world: &World, name: &str, times: usize) {
     world.window("alice", &[Operation::Read], 900).await;
     let line = command_line(name, "");
     let secret = world.secret("alice").await;
-    let (said, ()) = tokio::join!(run(world.client(&secret, &line[0]), &line), async {
+    let approving = async {
         for _ in 0..times {
             let held = world.held().await;
             world.approve(&held).await;
             world.until_state(&held.access.envelope.access_request, "settled").await;
         }
-    });
-    assert!(said.ok && said.out.ends_with("done"), "{}\n{}", said.out, said.err);
+        std::future::pending::<()>().await;
+    };
+    let said = tokio::select! {
+        said = run(world.client(&secret, &line[0]), &line) => said,
+        () = approving => unreachable!(),
+    };
+    assert!(said.ok && said.out.ends_with("done"), "{name}: {}\n{}", said.out, said.err);
+}
+
+async fn copies(name: &str) {
+    let world = World::start().await;
+    approved(&world, name, 2).await;
     assert_eq!(world.rows("SELECT count(*) FROM orders WHERE id > 1000"), "3");
+}
+
+/// The same driver where each session has a login role of its own, which may only read.
+async fn writes(name: &str) {
+    let world = World::minted("").await;
+    approved(&world, name, 2).await;
+    assert_eq!(world.rows("SELECT count(*) FROM orders WHERE id > 1000"), "1");
+    world.until_roles("").await;
 }
 
 const READS: &[Operation] = &[Operation::Read];
@@ -129,7 +146,17 @@ async fn jdbc_works_unchanged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f33_drivers_copy_rows_that_somebody_approves() {
-    tokio::join!(approved("psycopg_held_copy.py", 2), approved("asyncpg_held_copy.py", 2), approved("JdbcHeldCopy.java", 2));
+    tokio::join!(copies("psycopg_held_copy.py"), copies("asyncpg_held_copy.py"), copies("JdbcHeldCopy.java"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drivers_write_what_somebody_approves_under_a_role_that_may_only_read() {
+    tokio::join!(
+        writes("psycopg_held_writes.py"),
+        writes("asyncpg_held_writes.py"),
+        writes("node_held_writes.cjs"),
+        writes("JdbcHeldWrites.java")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -98,7 +98,8 @@ async fn a_narrowed_grant_is_rights_on_exactly_those_objects() {
     let world = World::minted("CREATE TABLE other (a int); ALTER TABLE other OWNER TO app; GRANT SELECT ON other TO orders_read;").await;
     let narrow = Narrowing { tables: ["public.orders".to_owned(), "public.not_there".to_owned()].into(), ..Narrowing::default() };
     let what = AskedFor::Window { operations: [Operation::Read].into_iter().collect(), narrow };
-    world.app.ask(&world.caller("alice"), world.asking(what, ttl(600))).await.unwrap();
+    let asked = world.app.ask(&world.caller("alice"), world.asking(what, ttl(600))).await.unwrap();
+    assert!(asked.second_lock, "an approver is told that the server holds it too");
     let mut raw = Raw::session(&world, &world.secret("alice").await).await;
     assert_eq!(errors(&raw.query("SELECT count(*) FROM public.orders").await), [""; 0]);
     let granted = "SELECT string_agg(DISTINCT relname || ':' || (a).privilege_type, ',') FROM (SELECT relname, aclexplode(relacl) a FROM pg_class) c \

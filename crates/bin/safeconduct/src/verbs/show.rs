@@ -54,7 +54,7 @@ pub fn describe(output: Output, request: &dto::AccessRequest) -> Result<String, 
     row("state", shown(&stands(request)));
     row("who", format!("{} ({})", shown(&request.requester), kind(&envelope)));
     row("resource", format!("{} at {}", output.paint(Tone::Strong, &request.resource), shown(&envelope.gateway)));
-    for (name, value) in what(&envelope) {
+    for (name, value) in what(&envelope, request.second_lock) {
         row(name, value);
     }
     if request.operations.iter().any(|operation| operation == "unrestricted") {
@@ -128,8 +128,8 @@ fn kind(envelope: &Envelope) -> &'static str {
     }
 }
 
-/// The canonical action or scope, from the envelope itself.
-fn what(envelope: &Envelope) -> Vec<(&'static str, String)> {
+/// The canonical action or scope, from the envelope itself. Who keeps its bounds is the gateway's word.
+fn what(envelope: &Envelope, second_lock: bool) -> Vec<(&'static str, String)> {
     match &envelope.scope {
         Scope::Window { operations, narrow } => {
             let mut rows = vec![("operations", operations.to_string())];
@@ -140,7 +140,12 @@ fn what(envelope: &Envelope) -> Vec<(&'static str, String)> {
             }
             if !narrow.schemas.is_empty() || !narrow.tables.is_empty() {
                 // A view or a function of the database can reach beyond what a text names.
-                rows.push(("", "gateway only: kept by reading statements, not by rights in the database".to_owned()));
+                let kept = if second_lock {
+                    "kept twice: by reading statements, and by rights on nothing else in the database"
+                } else {
+                    "gateway only: kept by reading statements, not by rights in the database"
+                };
+                rows.push(("", kept.to_owned()));
             }
             rows
         }
@@ -321,7 +326,7 @@ mod tests {
         };
         let envelope = testkit::envelope(AccessRequestId::from_bits(1), testkit::parsed("alice"), testkit::parsed("orders-db"));
         let scope = Scope::Exact { action: Action::Sql(sql), needs: [safeconduct_model::Operation::Write].into_iter().collect() };
-        let rows = what(&Envelope { scope, ..envelope });
+        let rows = what(&Envelope { scope, ..envelope }, false);
         let values: Vec<&str> = rows.iter().map(|(_, value)| value.as_str()).collect();
         assert_eq!(values[1..4], ["copy orders from stdin csv", &format!("12 lines, 76 bytes, {}", data.digest), "| 1,\\u{1b}[2Jone"]);
         assert_eq!(values[12..], ["| 2,two", "and 2 more, not shown", "datestyle = ISO, DMY", "write"]);
@@ -332,10 +337,12 @@ mod tests {
         let narrow = safeconduct_model::Narrowing { tables: ["public.products".to_owned()].into(), ..Default::default() };
         let scope = Scope::Window { operations: [safeconduct_model::Operation::Read].into_iter().collect(), narrow };
         let envelope = testkit::envelope(AccessRequestId::from_bits(1), testkit::parsed("alice"), testkit::parsed("orders-db"));
-        let rows = what(&Envelope { scope, ..envelope.clone() });
-        assert_eq!(rows[1], ("tables", "public.products".to_owned()));
-        assert!(rows[2].1.starts_with("gateway only"), "{rows:?}");
+        for (second_lock, kept) in [(false, "gateway only"), (true, "kept twice")] {
+            let rows = what(&Envelope { scope: scope.clone(), ..envelope.clone() }, second_lock);
+            assert_eq!(rows[1], ("tables", "public.products".to_owned()));
+            assert!(rows[2].1.starts_with(kept), "{rows:?}");
+        }
         let whole = Scope::Window { operations: [safeconduct_model::Operation::Read].into_iter().collect(), narrow: Default::default() };
-        assert_eq!(what(&Envelope { scope: whole, ..envelope }).len(), 1);
+        assert_eq!(what(&Envelope { scope: whole, ..envelope }, true).len(), 1);
     }
 }
