@@ -11,14 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use safeconduct_app::{App, DoorAddress, Person, Ports, Settings, ports};
-use safeconduct_ledger::{Checkpoint, SignerKey, TreeHash};
+use safeconduct_app::{App, DoorAddress, Person, Ports, Settings};
+use safeconduct_ledger::SignerKey;
 use safeconduct_model::{MintingKey, Ttl};
 use safeconduct_policy::BundleFiles;
 use safeconduct_recordings::LocalRecorder;
 use safeconduct_store_sqlite::SqliteStore;
 use safeconduct_system::{SystemClock, SystemEntropy};
-use safeconduct_testkit::parsed;
+use safeconduct_testkit::{TestSigner, parsed};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -134,21 +134,6 @@ fn spawn(program: &Path, folder: &Path, api: SocketAddr, door: SocketAddr) -> (C
     (child, took)
 }
 
-struct Signer(SignerKey);
-
-impl ports::CheckpointSigner for Signer {
-    fn origin(&self) -> &str {
-        self.0.name()
-    }
-    fn verifier_key(&self) -> String {
-        self.0.verifier().to_string()
-    }
-    fn sign(&self, head: ports::TreeHead) -> String {
-        let checkpoint = Checkpoint { origin: self.0.name().to_owned(), size: head.size, root: TreeHash::from_bytes(head.root) };
-        checkpoint.sign(&self.0).unwrap().to_string()
-    }
-}
-
 /// What an operator sets, for an application in this process.
 pub fn settings() -> Settings {
     let hours = |n: u64| Ttl::from_seconds(n * 3600).unwrap();
@@ -171,7 +156,7 @@ pub fn ports_on(data: &Path, key: SignerKey) -> Ports {
         recorder: Arc::new(LocalRecorder::open(data.join("recordings")).unwrap()),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
-        signer: Arc::new(Signer(key)),
+        signer: Arc::new(TestSigner(key)),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod conformance;
 mod memory_recorder;
 mod memory_store;
 mod postgres;
+mod signing;
 
 pub use build::{
     envelope, gateway, node_started, parsed, person, person_created, postgres_resource, session_opened, sql, ttl, window, words, workload,
@@ -19,3 +20,4 @@ pub use clock::{DryEntropy, START, TestClock, TestEntropy, minutes};
 pub use memory_recorder::MemoryRecorder;
 pub use memory_store::MemoryStore;
 pub use postgres::{PostgresServer, as_the_servers_user};
+pub use signing::TestSigner;

@@ -158,7 +158,7 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, place: Pl
     match proved {
         Ok(Ok(proved)) if place.admit() => {
             shared.app.meters().sign_in.took(began.elapsed());
-            opening::open(shared, stream, wishes, lookup, proved, peer, shutdown).await;
+            Box::pin(opening::open(shared, stream, wishes, lookup, proved, peer, shutdown)).await;
         }
         Ok(Ok(_)) => {}
         Ok(Err(error)) => {

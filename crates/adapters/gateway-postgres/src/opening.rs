@@ -54,7 +54,7 @@ pub(crate) async fn open(
 ) {
     let (meters, began) = (shared.app.meters(), Instant::now());
     let on_the_way = OnTheWay::to(shared.app.door_resource(&lookup), shared.config.limits.upstream_connect);
-    let session = match shared.app.door_open(lookup, proved.index, peer).await {
+    let session = match Box::pin(shared.app.door_open(lookup, proved.index, peer)).await {
         Ok(session) => session,
         Err(DoorRefused::NoGrant) => {
             meters.turned_away(Turned::NoGrant);
@@ -65,7 +65,7 @@ pub(crate) async fn open(
             return say_farewell(&mut stream, &Report::new("57P03", "the gateway can't record sessions and takes none")).await;
         }
     };
-    match begin(shared, &mut stream, &wishes, &session, on_the_way, &proved.server_final).await {
+    match Box::pin(begin(shared, &mut stream, &wishes, &session, on_the_way, &proved.server_final)).await {
         Ok(begun) => {
             meters.open.took(began.elapsed());
             session::run(shared, session, *stream, proved.rest, &wishes, begun, shutdown).await;

@@ -14,11 +14,11 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 /// Room for the first read, which an idle session keeps; for those that follow at once; and what is taken together if it is there.
-const FIRST_BYTES: usize = 4 * 1024;
+const FIRST_BYTES: usize = 2 * 1024;
 const READ_BYTES: usize = 32 * 1024;
 const TOGETHER_BYTES: usize = 64 * 1024;
 /// A read of fewer bytes than this has nothing behind it that would be worth another.
-const MUCH_BYTES: usize = 4 * 1024;
+const MUCH_BYTES: usize = FIRST_BYTES;
 /// Larger pieces are passed on as they are, smaller ones put together.
 const PIECE_BYTES: usize = 4 * 1024;
 

@@ -123,7 +123,7 @@ impl Relay {
         (held.as_mut(), Pipes { client_in, server_in, client_out, server_out, limits: &shared.config.limits })
     }
 
-    /// Takes what was read past the gate, as far as it goes.
+    /// Takes what was read past the gate, as far as it goes. What is rare has a place of its own: every session keeps room for the rest.
     pub(crate) async fn advance(&mut self) {
         let mut go_on = true;
         while go_on && !self.is_closed() {
@@ -148,7 +148,7 @@ impl Relay {
         let recorded = self.record(what, write).await;
         for (request, outcome) in settled {
             let session = Arc::clone(&self.session);
-            self.store(async move { session.settle(&request, outcome).await }).await;
+            Box::pin(self.store(async move { session.settle(&request, outcome).await })).await;
         }
         if !recorded {
             return false;
@@ -158,8 +158,8 @@ impl Relay {
             match output {
                 Output::ToServer(bytes) => self.server_out.pass(bytes),
                 Output::ToClient(bytes) => self.client_out.pass(bytes),
-                Output::Hold(ask) => resolved |= self.hold(*ask).await,
-                Output::Withdrawn => self.take_back(Withdrawal::SessionEnded, "the session ended").await,
+                Output::Hold(ask) => resolved |= Box::pin(self.hold(*ask)).await,
+                Output::Withdrawn => Box::pin(self.take_back(Withdrawal::SessionEnded, "the session ended")).await,
                 Output::Close(reason) => self.close(&reason),
                 Output::Record(_) => {}
             }
@@ -190,7 +190,7 @@ impl Relay {
         if self.closed.is_none() {
             self.client_out.push(&Report::new("57P01", "the session can't be recorded and ends").encode(Severity::Fatal));
             self.closed = Some(Closed { why: "the session could not be recorded".to_owned(), cancel: true });
-            self.abandon().await;
+            Box::pin(self.abandon()).await;
         }
         false
     }

@@ -128,7 +128,7 @@ pub(crate) async fn run(
     let mut kept = Kept::default();
     while !relay.is_closed() {
         if draining && relay.is_at_rest() {
-            relay.cut(&Report::new("57P01", "the gateway is shutting down")).await;
+            Box::pin(relay.cut(&Report::new("57P01", "the gateway is shutting down"))).await;
             break;
         }
         if relay.keeps {
@@ -141,13 +141,13 @@ pub(crate) async fn run(
                     (standing.end.clone(), standing.draining)
                 };
                 draining = stops;
-                relay.stand(end.or_else(|| standing.has_changed().is_err().then(gone))).await;
+                Box::pin(relay.stand(end.or_else(|| standing.has_changed().is_err().then(gone)))).await;
             }
-            Event::Signal(Signal::Shutdown) => relay.cut(&Report::new("57P01", "the gateway is shutting down")).await,
-            Event::Signal(Signal::Cancel(cancel)) => relay.cancel(cancel).await,
-            Event::Waited(waited) => relay.waited(waited).await,
-            Event::Client(Ok(0) | Err(_)) | Event::ClientRefused => relay.client_left().await,
-            Event::Server(Ok(0) | Err(_)) => relay.cut(&Report::new("08006", "the server closed the connection")).await,
+            Event::Signal(Signal::Shutdown) => Box::pin(relay.cut(&Report::new("57P01", "the gateway is shutting down"))).await,
+            Event::Signal(Signal::Cancel(cancel)) => Box::pin(relay.cancel(cancel)).await,
+            Event::Waited(waited) => Box::pin(relay.waited(waited)).await,
+            Event::Client(Ok(0) | Err(_)) | Event::ClientRefused => Box::pin(relay.client_left()).await,
+            Event::Server(Ok(0) | Err(_)) => Box::pin(relay.cut(&Report::new("08006", "the server closed the connection"))).await,
             Event::Client(Ok(_)) => {
                 let began = reads.is_multiple_of(TIMED).then(Instant::now);
                 reads += 1;
@@ -164,11 +164,11 @@ pub(crate) async fn run(
         // What the other side takes at once goes without another round.
         relay.server_out.send_now(&mut server).unwrap_or_else(|_| relay.server_out.give_up());
         if relay.client_out.send_now(&mut client).is_err() && !relay.is_closed() {
-            relay.client_left().await;
+            Box::pin(relay.client_left()).await;
         }
     }
     drop(key);
-    end(shared, relay, session, client, server).await;
+    Box::pin(end(shared, relay, session, client, server)).await;
 }
 
 /// The next thing that happens. What ends the session goes first.

@@ -96,7 +96,8 @@ impl Reader {
 
     /// What was read and not yet taken.
     pub(crate) fn into_rest(self) -> BytesMut {
-        self.buffer
+        // A session begins with nothing, not with an empty buffer's room.
+        if self.buffer.is_empty() { BytesMut::new() } else { self.buffer }
     }
 }
 

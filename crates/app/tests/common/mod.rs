@@ -13,15 +13,15 @@ use parking_lot::Mutex;
 use safeconduct_app::{
     AccessView, App, AskedFor, Caller, DoorAddress, DoorSession, NewAccessRequest, Person, Ports, Problem, Refusal, Settings, StatementAsk,
     Verdict,
-    ports::{BoxFuture, CheckpointSigner, Executor, ResultPart, ResultSink, Run, Store, TreeHead},
+    ports::{BoxFuture, Executor, ResultPart, ResultSink, Run, Store},
 };
-use safeconduct_ledger::{Checkpoint, SignerKey, TreeHash};
+use safeconduct_ledger::SignerKey;
 use safeconduct_lifecycle::{AccessState, ExactOutcome, StreamId, TransactionEnd};
 use safeconduct_model::{
     AccessRequestId, Change, GrantId, MintingKey, Narrowing, Operation, Permit, PrincipalKind, SignInId, Timestamp, Ttl,
 };
 use safeconduct_policy::BundleFiles;
-use safeconduct_testkit::{MemoryRecorder, START, TestClock, TestEntropy, parsed, ttl, words};
+use safeconduct_testkit::{MemoryRecorder, START, TestClock, TestEntropy, TestSigner, parsed, ttl, words};
 use tokio::sync::Notify;
 
 pub const RESOURCE: &str = r#"
@@ -413,21 +413,6 @@ impl ResultSink for Results {
 
 pub fn key() -> SignerKey {
     SignerKey::from_seed("gateway.test/ledger", &[9; 32]).unwrap()
-}
-
-struct TestSigner(SignerKey);
-
-impl CheckpointSigner for TestSigner {
-    fn origin(&self) -> &str {
-        self.0.name()
-    }
-    fn verifier_key(&self) -> String {
-        self.0.verifier().to_string()
-    }
-    fn sign(&self, head: TreeHead) -> String {
-        let root = TreeHash::from_slice(&head.root).unwrap();
-        Checkpoint { origin: self.0.name().to_owned(), size: head.size, root }.sign(&self.0).unwrap().to_string()
-    }
 }
 
 pub fn at(seconds: i64) -> Timestamp {

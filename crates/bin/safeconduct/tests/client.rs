@@ -10,11 +10,11 @@ use std::{
 };
 
 use rustls::pki_types::PrivateKeyDer;
-use safeconduct_app::{App, DoorAddress, Person, Ports, Settings, ports};
+use safeconduct_app::{App, DoorAddress, Person, Ports, Settings};
 use safeconduct_ledger::{Checkpoint, SignerKey, TreeHash};
 use safeconduct_model::{MintingKey, Ttl};
 use safeconduct_policy::BundleFiles;
-use safeconduct_testkit::{MemoryRecorder, MemoryStore, TestClock, TestEntropy, parsed};
+use safeconduct_testkit::{MemoryRecorder, MemoryStore, TestClock, TestEntropy, TestSigner, parsed};
 use support::{Ran, command, root};
 use zeroize::Zeroizing;
 
@@ -37,7 +37,7 @@ impl Gateway {
             recorder: Arc::new(MemoryRecorder::new()),
             clock: clock.clone(),
             entropy: Arc::new(TestEntropy::seeded(1)),
-            signer: Arc::new(Signer(SignerKey::from_seed(ORIGIN, &[7; 32]).unwrap())),
+            signer: Arc::new(TestSigner(SignerKey::from_seed(ORIGIN, &[7; 32]).unwrap())),
         };
         let hours = |n: u64| Ttl::from_seconds(n * 3600).unwrap();
         let settings = Settings {
@@ -90,21 +90,6 @@ impl Gateway {
         let password = self.homes.path().join("password");
         let (ca, password) = (self.ca.to_str().unwrap(), password.to_str().unwrap());
         self.run(name, &["sign-in", name, "--server", &self.url, "--ca", ca, "--password-file", password]).await.ok();
-    }
-}
-
-struct Signer(SignerKey);
-
-impl ports::CheckpointSigner for Signer {
-    fn origin(&self) -> &str {
-        self.0.name()
-    }
-    fn verifier_key(&self) -> String {
-        self.0.verifier().to_string()
-    }
-    fn sign(&self, head: ports::TreeHead) -> String {
-        let checkpoint = Checkpoint { origin: self.0.name().to_owned(), size: head.size, root: TreeHash::from_bytes(head.root) };
-        checkpoint.sign(&self.0).unwrap().to_string()
     }
 }
 

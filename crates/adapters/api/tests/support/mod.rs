@@ -15,11 +15,11 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, header},
 };
 use safeconduct_api::{ApiConfig, router};
-use safeconduct_app::{App, DoorAddress, Person, Ports, Settings, ports};
-use safeconduct_ledger::{Checkpoint, SignerKey, TreeHash};
+use safeconduct_app::{App, DoorAddress, Person, Ports, Settings};
+use safeconduct_ledger::SignerKey;
 use safeconduct_model::MintingKey;
 use safeconduct_policy::BundleFiles;
-use safeconduct_testkit::{MemoryRecorder, MemoryStore, TestClock, TestEntropy, parsed, ttl};
+use safeconduct_testkit::{MemoryRecorder, MemoryStore, TestClock, TestEntropy, TestSigner, parsed, ttl};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use zeroize::Zeroizing;
@@ -71,7 +71,7 @@ impl World {
             recorder: Arc::new(MemoryRecorder::new()),
             clock: clock.clone(),
             entropy: Arc::new(TestEntropy::seeded(1)),
-            signer: Arc::new(Signer(SignerKey::from_seed("test.example/ledger", &[7; 32]).unwrap())),
+            signer: Arc::new(TestSigner(SignerKey::from_seed("test.example/ledger", &[7; 32]).unwrap())),
         };
         let settings = Settings {
             gateway: "test".into(),
@@ -174,19 +174,4 @@ pub fn demo_bundle() -> BundleFiles {
         }
     }
     BundleFiles { files }
-}
-
-struct Signer(SignerKey);
-
-impl ports::CheckpointSigner for Signer {
-    fn origin(&self) -> &str {
-        self.0.name()
-    }
-    fn verifier_key(&self) -> String {
-        self.0.verifier().to_string()
-    }
-    fn sign(&self, head: ports::TreeHead) -> String {
-        let checkpoint = Checkpoint { origin: self.0.name().to_owned(), size: head.size, root: TreeHash::from_bytes(head.root) };
-        checkpoint.sign(&self.0).unwrap().to_string()
-    }
 }

@@ -12,14 +12,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use safeconduct_app::{App, DoorAddress, Person, Ports, Settings, ports};
-use safeconduct_ledger::{Checkpoint, SignerKey, TreeHash};
+use safeconduct_app::{App, DoorAddress, Person, Ports, Settings};
+use safeconduct_ledger::SignerKey;
 use safeconduct_model::{MintingKey, Ttl};
 use safeconduct_policy::BundleFiles;
 use safeconduct_recordings::LocalRecorder;
 use safeconduct_store_sqlite::SqliteStore;
 use safeconduct_system::{SystemClock, SystemEntropy};
-use safeconduct_testkit::{PostgresServer, parsed};
+use safeconduct_testkit::{PostgresServer, TestSigner, parsed};
 use zeroize::Zeroizing;
 
 use crate::api::Api;
@@ -250,22 +250,6 @@ pub fn program() -> PathBuf {
     std::env::var_os("SAFECONDUCT_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_safeconduct").into(), PathBuf::from)
 }
 
-/// Signs with the node's own key, while the node does not run.
-struct Signer(SignerKey);
-
-impl ports::CheckpointSigner for Signer {
-    fn origin(&self) -> &str {
-        self.0.name()
-    }
-    fn verifier_key(&self) -> String {
-        self.0.verifier().to_string()
-    }
-    fn sign(&self, head: ports::TreeHead) -> String {
-        let checkpoint = Checkpoint { origin: self.0.name().to_owned(), size: head.size, root: TreeHash::from_bytes(head.root) };
-        checkpoint.sign(&self.0).unwrap().to_string()
-    }
-}
-
 pub fn settings() -> Settings {
     let hours = |n: u64| Ttl::from_seconds(n * 3600).unwrap();
     Settings {
@@ -291,7 +275,7 @@ pub async fn app_on(data: &Path) -> App {
         recorder: Arc::new(LocalRecorder::open(data.join("recordings")).unwrap()),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
-        signer: Arc::new(Signer(ledger_key())),
+        signer: Arc::new(TestSigner(ledger_key())),
     };
     App::start(ports, settings(), MintingKey::make()).await.unwrap()
 }
