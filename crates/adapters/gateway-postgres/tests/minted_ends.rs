@@ -3,8 +3,11 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use postgres_protocol::message::frontend;
-use safeconduct_app::ports::{Append, Row, SessionRow, Store as _};
+use safeconduct_app::ports::{Append, Login, Minting as _, MintingError, Role, Row, SessionRow, Store as _};
+use safeconduct_gateway_postgres::{Limits, PostgresMinting};
 use safeconduct_lifecycle::{Event, NodeEvent, SessionEvent, StreamId};
 use safeconduct_model::{Operation, SessionId};
 use safeconduct_testkit::words;
@@ -12,6 +15,7 @@ use support::{
     World,
     raw::{Raw, errors},
 };
+use zeroize::Zeroizing;
 
 const SLEEPING: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'safeconduct\\_se%' AND state = 'active'";
 
@@ -39,6 +43,22 @@ async fn f10_a_role_that_owns_things_is_cut_first_then_cleared_then_dropped() {
     assert_eq!(world.rows("SELECT tableowner FROM pg_tables WHERE tablename = 'mine'"), "app");
     assert_eq!(world.rows("SELECT count(*) FROM pg_default_acl"), "0");
     world.until_ended(&grant).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f06_a_role_that_is_gone_is_not_believed_to_be_while_its_login_still_signs_in() {
+    let world = World::minted("").await;
+    let files = safeconduct_policy::Bundle::parse(&support::bundle(&world.server, "")).unwrap();
+    let resource = Arc::clone(files.resource(&safeconduct_testkit::parsed("orders-db")).unwrap());
+    let password = world.server.password.clone();
+    let secret = password.clone();
+    let minting = PostgresMinting::new(Arc::new(move |_| Ok(Zeroizing::new(secret.clone()))), Limits::default());
+    let role = Role { name: "safeconduct_se-notthere".to_owned(), resource, database: "app".to_owned() };
+    let login = |password: &str| Login { role: world.server.user.clone(), password: Zeroizing::new(password.to_owned()) };
+    let refused = minting.retire(&role, Some(&login(&password))).await.unwrap_err();
+    assert!(matches!(&refused, MintingError::NotProved(why) if why.contains("still signs in")), "{refused:?}");
+    let proof = minting.retire(&role, Some(&login("another"))).await.unwrap();
+    assert_eq!((proof.existed, proof.probe.as_str()), (false, "28P01"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
