@@ -5,6 +5,7 @@
 mod admin;
 mod answers;
 mod authorize;
+mod bells;
 mod decisions;
 mod door;
 mod door_secrets;
@@ -37,6 +38,7 @@ mod world;
 pub use admin::OneTime;
 pub use answers::GivenAnswer;
 pub use authorize::{Charge, Refusal, StatementAsk, Verdict};
+pub use bells::Bell;
 pub use door::{DoorLookup, DoorRefused, SessionEnd, Standing};
 pub use door_secrets::DoorSecret;
 pub use door_session::{DoorSession, Hold, HoldOutcome, Write};

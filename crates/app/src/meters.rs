@@ -57,6 +57,7 @@ pub struct Meters {
     store_errors: IntCounter,
     recorder_errors: IntCounter,
     upstream_failures: IntCounterVec,
+    bells: IntCounterVec,
     sessions: IntGauge,
     holds: IntGauge,
     runs: IntGauge,
@@ -171,6 +172,13 @@ impl Meters {
                 "Connections to a resource that failed, sign-in there included.",
                 "resource",
             )?,
+            bells: kept(
+                &r,
+                IntCounterVec::new(
+                    Opts::new("safeconduct_doorbell_rings_total", "Tries to ring a doorbell, by its name and by what came of it."),
+                    &["doorbell", "result"],
+                )?,
+            )?,
             sessions: gauge(&r, "sessions_live", "Sessions that are open.")?,
             holds: gauge(&r, "holds_open", "Statements that wait for people.")?,
             runs: gauge(&r, "runs_live", "Exact actions that run.")?,
@@ -198,6 +206,11 @@ impl Meters {
     /// Counts a connection to a resource that failed.
     pub fn upstream_failed(&self, resource: &str) {
         self.upstream_failures.with_label_values(&[resource]).inc();
+    }
+
+    /// Counts a try to ring a doorbell.
+    pub fn bell_rang(&self, doorbell: &str, well: bool) {
+        self.bells.with_label_values(&[doorbell, if well { "rang" } else { "failed" }]).inc();
     }
 
     /// How many credentials are over and not proved retired.

@@ -4,7 +4,7 @@
 //! question, and those that name nothing, are put to Cedar, which looks at their whole scopes. What is left out could not have matched.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) struct Scopes {
     /// Scopes that name neither a resource nor a principal.
     anywhere: PolicySet,
-    named: HashMap<EntityUid, PolicySet>,
+    named: BTreeMap<EntityUid, PolicySet>,
 }
 
 impl Scopes {

@@ -6,6 +6,7 @@ use std::{
     str::FromStr,
 };
 
+use safeconduct_doorbells::{Doorbells, Settings as DoorbellSettings};
 use safeconduct_model::Ttl;
 
 use crate::failure::{Exit, Failure};
@@ -43,6 +44,8 @@ pub struct Config {
     pub traced_statements: usize,
     /// How long sessions may finish what they are doing when the gateway is told to stop.
     pub drain: Ttl,
+    /// Who hears of what waits, without looking.
+    pub doorbells: Doorbells,
 }
 
 /// How the log is written.
@@ -71,6 +74,9 @@ pub struct TlsFiles {
     pub key: PathBuf,
     pub authority: PathBuf,
 }
+
+/// The table of the doorbells.
+const DOORBELLS: &str = "doorbells";
 
 /// Every key with its variable, and the form it has.
 const KEYS: &[(&str, &str, &str)] = &[
@@ -178,6 +184,7 @@ impl Config {
         if traced_statements > 1000 {
             reader.expected("telemetry.statements");
         }
+        let doorbells = reader.doorbells();
         let config = Self {
             gateway,
             data,
@@ -198,6 +205,7 @@ impl Config {
             traced_statements,
             log_format: reader.parsed("log.format", LogFormat::Text),
             drain: reader.parsed("drain.within", Ttl::from_seconds(30).unwrap_or(Ttl::MINUTE)),
+            doorbells,
         };
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
     }
@@ -221,7 +229,7 @@ impl Reader<'_> {
     fn refuse_unknown(&mut self) {
         let known = |key: &str| KEYS.iter().any(|(known, _, _)| *known == key);
         let mut unknown = Vec::new();
-        for (key, value) in &self.table {
+        for (key, value) in self.table.iter().filter(|(key, _)| *key != DOORBELLS) {
             match value {
                 toml::Value::Table(inner) => unknown.extend(inner.keys().map(|k| format!("{key}.{k}")).filter(|k| !known(k))),
                 _ if known(key) => {}
@@ -231,6 +239,20 @@ impl Reader<'_> {
         for key in unknown {
             self.problems.push(format!("{}: unknown key `{key}`", self.file));
         }
+    }
+
+    /// Tables with names of the operator's own: they have no variables.
+    fn doorbells(&mut self) -> Doorbells {
+        let Some(table) = self.table.remove(DOORBELLS) else { return Doorbells::default() };
+        let place = if self.file.is_empty() { String::new() } else { format!("{}: ", self.file) };
+        let checked = match table.try_into::<DoorbellSettings>() {
+            Ok(settings) => settings.check(),
+            Err(error) => Err(vec![format!("`{DOORBELLS}`: {}", error.message())]),
+        };
+        checked.unwrap_or_else(|problems| {
+            self.problems.extend(problems.into_iter().map(|problem| format!("{place}{problem}")));
+            Doorbells::default()
+        })
     }
 
     /// The variable wins over the file.
@@ -304,6 +326,28 @@ mod tests {
         for word in ["gateway", "colour", "inside `data`", "api.listen", "api.port", "come together", "limits.pending", "token_days"] {
             assert!(problems.iter().any(|p| p.contains(word)), "{word}: {problems:#?}");
         }
+    }
+
+    #[test]
+    fn doorbells_are_checked_as_a_whole() {
+        let parse = |text: &str| Config::parse(Some(("f", text)), |_| None);
+        assert!(parse(
+            "[doorbells.webhooks.chat]\nurl = 'https://chat.example.com/hook'\nsecret = 'file:/run/chat'\n\
+             [doorbells.mail]\nhost = 'mail.example.com'\nfrom = 'Safeconduct <gate@example.com>'\n[doorbells.mail.to]\ndba = 'dba@example.com'"
+        )
+        .is_ok());
+        let problems = parse(
+            "[doorbells.webhooks.one]\nurl = 'http://chat.example.com'\nsecret = 'whsec_secret'\n\
+             [doorbells.webhooks.two]\nurl = 'https://169.254.169.254/'\nsecret = 'env:TWO'\n\
+             [doorbells.webhooks.three]\nurl = 'https://user:pw@chat.example.com/'\nsecret = 'env:THREE'\n\
+             [doorbells.mail]\nhost = ''\nfrom = 'nobody'\nuser = 'u'\n[doorbells.mail.to]\n",
+        )
+        .unwrap_err();
+        for word in ["one.url", "one.secret", "two.url", "danger_local", "three.url", "mail.host", "mail.from", "come together", "mail.to"]
+        {
+            assert!(problems.iter().any(|p| p.contains(word)), "{word}: {problems:#?}");
+        }
+        assert!(parse("[doorbells.webhooks.one]\ncolour = 'red'").unwrap_err()[0].contains("colour"));
     }
 
     #[test]

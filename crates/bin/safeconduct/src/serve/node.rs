@@ -135,6 +135,7 @@ impl Running {
             let telemetry = Telemetry { otlp, gateway: config.gateway.clone(), statements: config.traced_statements };
             tasks.push(tokio::spawn(safeconduct_telemetry::follow(app.clone(), telemetry, tracing_until.subscribe())));
         }
+        tasks.push(tokio::spawn(safeconduct_doorbells::ring_forever(app.clone(), config.doorbells.clone(), stopped.clone())));
         if let Some(folder) = config.bundle.clone() {
             tasks.push(tokio::spawn(watch_bundle(app.clone(), folder, bundle_files, Arc::clone(&look), stopped)));
         }
