@@ -15,6 +15,7 @@ use support::{
     World,
     raw::{Raw, errors},
 };
+use tokio::io::AsyncWriteExt as _;
 use zeroize::Zeroizing;
 
 const SLEEPING: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'safeconduct\\_se%' AND state = 'active'";
@@ -42,6 +43,35 @@ async fn f10_a_role_that_owns_things_is_cut_first_then_cleared_then_dropped() {
     assert_eq!((proof.existed, proof.cleared.as_slice(), proof.probe.as_str()), (true, &["app".to_owned()][..], "28P01"));
     assert_eq!(world.rows("SELECT tableowner FROM pg_tables WHERE tablename = 'mine'"), "app");
     assert_eq!(world.rows("SELECT count(*) FROM pg_default_acl"), "0");
+    world.until_ended(&grant).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f10_while_what_a_role_owns_can_not_be_cleared_it_signs_in_nowhere() {
+    let world = World::minted("").await;
+    let grant = world.window("oscar", &[Operation::Read, Operation::Ddl], 600).await;
+    let mut raw = Raw::session(&world, &world.secret("oscar").await).await;
+    assert_eq!(errors(&raw.query("CREATE TABLE mine (a int)").await), [""; 0]);
+    let role = world.roles();
+    // Somebody else holds on to it: it can be neither given away nor dropped.
+    let server = &world.server;
+    let mut holder = tokio::process::Command::new("psql");
+    holder
+        .args(["-X", "-q", "-d", &server.database, "-U", &server.superuser, "-p", &server.port.to_string()])
+        .env("PGHOST", &server.socket_dir);
+    holder.env("PGPASSWORD", &server.superuser_password).stdin(std::process::Stdio::piped()).kill_on_drop(true);
+    let mut holder = holder.spawn().unwrap();
+    holder.stdin.as_mut().unwrap().write_all(b"BEGIN; LOCK TABLE mine;\n").await.unwrap();
+    world
+        .until_rows("SELECT count(*) FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' AND relation = 'mine'::regclass", "1")
+        .await;
+    world.app.revoke(&world.caller("ann"), &grant, words("incident")).await.unwrap();
+    world.until_rows("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'REASSIGN%'", "t").await;
+    assert_eq!(world.rows(&format!("SELECT rolcanlogin FROM pg_roles WHERE rolname = '{role}'")), "f");
+    assert_eq!(world.rows(&format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}'")), "0");
+    assert!(!world.access(&grant).await.ended);
+    drop(holder.stdin.take());
+    world.until_roles("").await;
     world.until_ended(&grant).await;
 }
 
