@@ -13,7 +13,8 @@ version=$(basename "$(dirname "$bin")")
 need "postgresql-server-dev-$version" python3 bzip2
 need_command gcc build-essential
 pg_regress=/usr/lib/postgresql/$version/lib/pgxs/src/test/regress/pg_regress
-connections=${CONNECTIONS:-8}
+# One test at a time: tests that run together use the same names, which with temporary objects last get in each other's way.
+connections=${CONNECTIONS:-1}
 
 # --- the suite -------------------------------------------------------------------------------------------------------------------------
 suite=$target/pg-regress/postgresql-$version

@@ -30,7 +30,7 @@ GRANT SELECT ON harmless, quite_harmless TO orders_read;
 ";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_has_a_role_of_its_own_that_goes_with_it() {
+async fn f12_a_session_has_a_role_of_its_own_that_was_intended_before_and_goes_with_it() {
     let world = World::minted("").await;
     let grant = world.window("alice", &[Operation::Read], 600).await;
     let secret = world.secret("alice").await;
