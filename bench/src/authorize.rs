@@ -9,7 +9,7 @@ use safeconduct_policy::BundleFiles;
 use safeconduct_testkit::{parsed, ttl, words};
 
 use crate::{
-    figures::{head, percentile, row, sorted},
+    figures::{head, latencies, percentile, row, sorted},
     node::{person, ports_on, settings},
 };
 
@@ -26,6 +26,7 @@ pub async fn measure() {
     let names: Vec<String> = (0..PEOPLE).map(|number| format!("p{number}")).collect();
     app.operator_people(names.iter().map(|name| person(name, "engineers")).collect()).await.unwrap();
     eprintln!("asking for {GRANTS} grants …");
+    let mut asks = Vec::with_capacity(GRANTS);
     for number in 0..GRANTS {
         let caller = caller(&names[number % PEOPLE], number as u64);
         let ask = NewAccessRequest {
@@ -36,14 +37,29 @@ pub async fn measure() {
             duration: ttl(8 * 3600),
             starts_at: None,
         };
+        let began = Instant::now();
         app.ask(&caller, ask).await.unwrap();
+        asks.push(began.elapsed().as_secs_f64() * 1000.0);
     }
+    head(
+        &format!("Asking under {POLICIES} policies, the grants growing from none to {GRANTS}: ms"),
+        &["requests", "p50", "p90", "p99", "max"],
+    );
+    row(&std::iter::once(GRANTS.to_string()).chain(latencies(asks)).collect::<Vec<_>>());
     let session = open(&app, &caller("p0", 0)).await;
     head(&format!("authorize with {POLICIES} policies and {GRANTS} live grants: µs"), &["case", "p50", "p99", "max"]);
     case("warm: the same statement again", 200_000, |_| "SELECT v FROM t WHERE id = 1".to_owned(), &session);
     case("one statement with other values each time", 200_000, |n| format!("SELECT v FROM t WHERE id = {n}"), &session);
     case("cold: each text new (parsing included)", 5_000, |n| format!("SELECT v AS c{n} FROM t{n} WHERE id = 1"), &session);
     session.close("measured").await;
+    app.shutdown().await;
+    drop(app);
+    let key = SignerKey::from_seed("safeconduct/ledger", &[7; 32]).unwrap();
+    let began = Instant::now();
+    let again = App::start(ports_on(folder.path(), key), settings(), MintingKey::make()).await.unwrap();
+    let took = began.elapsed().as_secs_f64() * 1000.0;
+    head("The same store again", &["what", "ms"]);
+    row(&[format!("from opening it to a world with {} live grants", again.status().await.live_grants), format!("{took:.0}")]);
 }
 
 fn case(name: &str, times: usize, text: impl Fn(usize) -> String, session: &DoorSession) {
