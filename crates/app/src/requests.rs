@@ -105,7 +105,8 @@ impl App {
             return Err(Problem::no_resource(submission.resource.as_str()));
         }
         let envelope = self.envelope(&submission, principal, &decision, &world, now)?;
-        let eligible = names(&world.eligible(&envelope, submission.facts.as_deref(), now));
+        let waits = matches!(decision.outcome, Outcome::NeedApproval { .. });
+        let eligible = if waits { names(&world.eligible(&envelope, submission.facts.as_deref(), now)) } else { Vec::new() };
         Ok(Preview { decision, facts: submission.facts, eligible })
     }
 
@@ -235,8 +236,10 @@ impl App {
         if let Scope::Exact { action: Action::Administration(change), .. } = &submission.scope {
             self.check_change(&world, change).await?;
         }
-        let eligible = world.eligible(&envelope, facts.as_deref(), now);
+        let mut eligible = Vec::new();
         if let Outcome::NeedApproval { quorum } = &decision.outcome {
+            // Asks policy about everybody.
+            eligible = world.eligible(&envelope, facts.as_deref(), now);
             if !quorum.is_met_by(&as_counted(&eligible)) {
                 return Err(Problem::new("REQ-004", ProblemKind::Denied, "nobody could approve this")
                     .why(format!("it takes {quorum}; who may approve it: {}", list(&names(&eligible))))

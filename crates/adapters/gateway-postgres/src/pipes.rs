@@ -13,18 +13,30 @@ use std::{
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-/// Room for the first read, which an idle session keeps; for those that follow at once; and what is taken together if it is there.
-const FIRST_BYTES: usize = 2 * 1024;
+/// Room for a read: little from a side that sends little, which is what an idle session keeps, else plenty.
+const LITTLE_BYTES: usize = 2 * 1024;
 const READ_BYTES: usize = 32 * 1024;
+/// What is taken together if it is there.
 const TOGETHER_BYTES: usize = 64 * 1024;
 /// A read of fewer bytes than this has nothing behind it that would be worth another.
-const MUCH_BYTES: usize = FIRST_BYTES;
+const MUCH_BYTES: usize = LITTLE_BYTES;
 /// Larger pieces are passed on as they are, smaller ones put together.
 const PIECE_BYTES: usize = 4 * 1024;
 
+/// How a side sends.
+#[derive(Default)]
+pub(crate) struct Pace {
+    much: bool,
+}
+
 /// Reads what is there, up to a bound. 0 at the end of the stream.
-pub(crate) fn poll_fill<R: AsyncRead + Unpin>(from: &mut R, buffer: &mut BytesMut, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    let first = ready!(poll_read(from, buffer, FIRST_BYTES, context))?;
+pub(crate) fn poll_fill<R: AsyncRead + Unpin>(
+    from: &mut R,
+    buffer: &mut BytesMut,
+    pace: &mut Pace,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let first = ready!(poll_read(from, buffer, if pace.much { READ_BYTES } else { LITTLE_BYTES }, context))?;
     let mut all = first;
     let mut last = first;
     // A stream gives one record at a time: what else is there already comes along. The end of the stream is told by the next call.
@@ -37,6 +49,7 @@ pub(crate) fn poll_fill<R: AsyncRead + Unpin>(from: &mut R, buffer: &mut BytesMu
             _ => break,
         }
     }
+    pace.much = all >= MUCH_BYTES;
     Poll::Ready(Ok(all))
 }
 
@@ -169,9 +182,9 @@ mod tests {
         let (mut ours, theirs) = tokio::io::duplex(1 << 20);
         ours.write_all(&[7; 200_000]).await.unwrap();
         drop(ours);
-        let (mut theirs, mut buffer, mut all) = (theirs, BytesMut::new(), 0);
+        let (mut theirs, mut buffer, mut pace, mut all) = (theirs, BytesMut::new(), Pace::default(), 0);
         loop {
-            let read = poll_fn(|context| poll_fill(&mut theirs, &mut buffer, context)).await.unwrap();
+            let read = poll_fn(|context| poll_fill(&mut theirs, &mut buffer, &mut pace, context)).await.unwrap();
             assert!(buffer.len() <= TOGETHER_BYTES + READ_BYTES);
             all += read;
             buffer.clear();

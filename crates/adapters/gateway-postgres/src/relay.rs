@@ -22,7 +22,7 @@ use crate::{
     judge::{self, Asks},
     listener::Shared,
     minting,
-    pipes::Outgoing,
+    pipes::{Outgoing, Pace},
     remains::Remains,
     transport::CancelTarget,
 };
@@ -41,6 +41,8 @@ pub(crate) struct Relay {
     pub server_in: BytesMut,
     pub client_out: Outgoing,
     pub server_out: Outgoing,
+    client_pace: Pace,
+    server_pace: Pace,
     upstream: CancelTarget,
     /// Something recorded is not written yet.
     pub keeps: bool,
@@ -57,6 +59,8 @@ pub(crate) struct Pipes<'a> {
     pub server_in: &'a mut BytesMut,
     pub client_out: &'a mut Outgoing,
     pub server_out: &'a mut Outgoing,
+    pub client_pace: &'a mut Pace,
+    pub server_pace: &'a mut Pace,
     limits: &'a Limits,
 }
 
@@ -95,6 +99,8 @@ impl Relay {
             server_in: BytesMut::new(),
             client_out: Outgoing::default(),
             server_out: Outgoing::default(),
+            client_pace: Pace::default(),
+            server_pace: Pace::default(),
             upstream,
             keeps: false,
             busy: false,
@@ -119,8 +125,9 @@ impl Relay {
 
     /// What is held, and what moves meanwhile.
     pub(crate) fn pipes(&mut self) -> (Option<&mut Held>, Pipes<'_>) {
-        let Self { shared, held, client_in, server_in, client_out, server_out, .. } = self;
-        (held.as_mut(), Pipes { client_in, server_in, client_out, server_out, limits: &shared.config.limits })
+        let Self { shared, held, client_in, server_in, client_out, server_out, client_pace, server_pace, .. } = self;
+        let limits = &shared.config.limits;
+        (held.as_mut(), Pipes { client_in, server_in, client_out, server_out, client_pace, server_pace, limits })
     }
 
     /// Takes what was read past the gate, as far as it goes. What is rare has a place of its own: every session keeps room for the rest.

@@ -194,12 +194,12 @@ async fn next(
             return Poll::Ready(Event::ServerRefused);
         }
         if pipes.wants_server()
-            && let Poll::Ready(read) = poll_fill(server, pipes.server_in, context)
+            && let Poll::Ready(read) = poll_fill(server, pipes.server_in, pipes.server_pace, context)
         {
             return Poll::Ready(Event::Server(read));
         }
         if pipes.wants_client()
-            && let Poll::Ready(read) = poll_fill(client, pipes.client_in, context)
+            && let Poll::Ready(read) = poll_fill(client, pipes.client_in, pipes.client_pace, context)
         {
             return Poll::Ready(Event::Client(read));
         }
