@@ -39,6 +39,8 @@ pub(crate) struct ListParams {
     state: Option<String>,
     /// Only on this resource.
     resource: Option<String>,
+    /// Only of this principal.
+    requester: Option<String>,
     /// Only older than this one.
     before: Option<String>,
     /// At most this many, 1 to 200; 50 if absent.
@@ -61,6 +63,7 @@ pub(crate) async fn list(
     let query = ports::AccessQuery {
         state: params.state,
         resource: params.resource.map(|name| dto::parse("resource", &name)).transpose()?,
+        requester: params.requester.map(|name| dto::parse("requester", &name)).transpose()?,
         before: params.before.map(|id| dto::parse("before", &id)).transpose()?,
         limit: page(params.limit),
         ..ports::AccessQuery::default()

@@ -78,5 +78,5 @@ pub(crate) async fn proof(
     Part(index): Part<u64>,
 ) -> Result<Json<dto::LedgerProof>, Failure> {
     let proof = state.app.prove(&caller, index).await?;
-    Ok(Json(dto::LedgerProof { index, proof: dto::proof_text(&proof) }))
+    Ok(Json(dto::LedgerProof::from(&proof)))
 }
