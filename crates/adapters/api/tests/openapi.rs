@@ -43,9 +43,17 @@ fn the_document_is_openapi_3_1_and_every_operation_names_its_answers() {
     let document: Value = serde_json::to_value(openapi()).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     assert!(operations().len() > 40);
+    let mut names = std::collections::BTreeSet::new();
     for (method, path) in operations() {
         let operation = &document["paths"][&path][method.to_lowercase()];
+        assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{method} {path}: two operations of one name");
         assert!(operation["responses"].as_object().is_some_and(|responses| !responses.is_empty()), "{method} {path}");
+        // A parameter of the path is in the path, and no other is said to be.
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap();
+            let in_path = path.contains(&format!("{{{name}}}")) || path.contains(&format!("{{*{name}}}"));
+            assert_eq!(parameter["in"] == "path", in_path, "{method} {path}: {name}");
+        }
         assert!(operation["description"].is_string() || operation["summary"].is_string(), "{method} {path} says nothing about itself");
     }
 }

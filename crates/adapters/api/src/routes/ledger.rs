@@ -19,6 +19,7 @@ use crate::{
 
 /// Which entries to read.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TailParams {
     /// Index of the first; the newest ones if absent.
