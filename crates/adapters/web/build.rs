@@ -13,10 +13,11 @@ use std::{
 fn main() -> io::Result<()> {
     let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").ok_or_else(|| io::Error::other("no manifest directory"))?);
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("no output directory"))?);
-    let dist = here.join("../../../web/dist");
+    let web = here.join("../../../web").canonicalize()?;
+    let dist = web.join("dist");
     // A directory that is not there yet counts as changed when it appears; its parent is always there.
-    println!("cargo::rerun-if-changed={}", if dist.exists() { dist.display() } else { here.display() });
-    println!("cargo::rerun-if-changed={}", here.join("../../../web/index.html").display());
+    // The directory is in the repository, empty: one that is not there would count as changed at every build.
+    println!("cargo::rerun-if-changed={}", dist.display());
     println!("cargo::rerun-if-changed=build.rs");
 
     let mut files = Vec::new();
@@ -27,7 +28,7 @@ fn main() -> io::Result<()> {
     let mut list = String::from("&[\n");
     for file in files.iter().filter(|file| !is_compressed(file)) {
         let bytes = fs::read(file)?;
-        let name = file.strip_prefix(&dist).map_err(io::Error::other)?.to_string_lossy().replace('\\', "/");
+        let name = file.strip_prefix(&dist).map_err(io::Error::other)?.to_string_lossy().into_owned();
         let mut tag = DefaultHasher::new();
         tag.write(&bytes);
         let tag = format!("{:016x}-{:x}", tag.finish(), bytes.len());
@@ -49,8 +50,12 @@ fn main() -> io::Result<()> {
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path().canonicalize()?;
-        if path.is_dir() { collect(&path, files)? } else { files.push(path) }
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
+            files.push(path);
+        }
     }
     Ok(())
 }
