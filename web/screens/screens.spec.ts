@@ -1,12 +1,12 @@
 // A picture of each page at each width. They are looked at, not compared: times and ids differ each time.
 import { join } from "node:path";
-import type { Page } from "@playwright/test";
-import { expect, test, type Person } from "../tests/gateway";
+import type { BrowserContext, Page } from "@playwright/test";
+import { expect, signIn, test, type Person } from "../tests/gateway";
 
 const folder = join(import.meta.dirname, "../../docs/screens");
 const WIDTHS = [1440, 768, 360] as const;
 
-test("screens", async ({ gateway, as, browser }) => {
+test("screens", async ({ gateway, browser }) => {
   const psql = await gateway.psql("look into order 4711");
   psql.say("select status, count(*) from orders group by 1;");
   await psql.says(/rows\)/);
@@ -20,16 +20,21 @@ test("screens", async ({ gateway, as, browser }) => {
   await gateway.pending("ticket 815: clear the test orders", "delete from orders");
   await gateway.run("ann", "group", "add", "dba", "alice", "--reason", "joins the DBAs");
 
-  const shot = async (page: Page, name: string, full = false) => {
+  const shot = async (page: Page, name: string) => {
     await expect(page.getByRole("status", { name: "loading" })).toHaveCount(0);
-    await page.screenshot({ path: join(folder, `${name}.png`), fullPage: full, animations: "disabled" });
+    await page.screenshot({ path: join(folder, `${name}.png`), animations: "disabled" });
   };
   for (const width of WIDTHS) {
     for (const colorScheme of width === 768 ? (["light"] as const) : (["light", "dark"] as const)) {
       const options = { viewport: { width, height: width === 360 ? 740 : 900 }, colorScheme };
       const name = (page: string) => `${page}-${width}${colorScheme === "dark" ? "-dark" : ""}`;
+      const contexts = new Map<Person, BrowserContext>();
       const open = async (who: Person, path: string, ready: string) => {
-        const page = await as(who, options);
+        const context = contexts.get(who) ?? (await browser.newContext({ baseURL: gateway.url, ...options }));
+        if (!contexts.has(who)) await signIn(context, gateway, who);
+        contexts.set(who, context);
+        await context.pages()[0]?.close();
+        const page = await context.newPage();
         await page.goto(path);
         await expect(page.getByText(ready).first()).toBeVisible();
         return page;
@@ -47,7 +52,6 @@ test("screens", async ({ gateway, as, browser }) => {
       const request = await open("bob", `/access-requests/${id}`, "worked out in this browser");
       await expect(request.locator(".timeline [data-proof=proved]")).toHaveCount(1);
       await shot(request, name("access-request"));
-      if (width === 360) await shot(request, name("access-request-whole"), true);
       await request.getByRole("button", { name: "Approve…" }).click();
       await shot(request, name("approve"));
       const story = await open("alice", `/access-requests/${done}`, "denied by dora");
@@ -63,6 +67,7 @@ test("screens", async ({ gateway, as, browser }) => {
       await session.getByRole("link", { name: /alice → orders-db/ }).first().click();
       await expect(session.getByText("division by zero")).toBeVisible();
       await shot(session, name("session"));
+      for (const each of contexts.values()) await each.close();
     }
   }
   psql.kill();

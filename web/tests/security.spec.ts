@@ -1,4 +1,6 @@
 // What must not be possible, tried in a real browser. Each carries the id of the failure that it excludes.
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { expect, settleAll, test } from "./gateway";
 
 test.beforeEach(({ gateway }) => settleAll(gateway));
@@ -82,19 +84,18 @@ test("f51: no page of another site frames, forges or reads anything", async ({ g
   const before = await gateway.ledgerSize();
   complaints.length = 0;
 
-  const evil = "https://evil.example/";
   const target = `${gateway.url}/api/v1/access-requests/${id}/approve`;
-  await page.context().route(`${evil}**`, (route) =>
-    route.fulfill({
-      contentType: "text/html",
-      body: `<h1>a game</h1><iframe name="victim" src="${gateway.url}/access-requests/${id}"></iframe>
-        <form id="forged" method="post" action="${target}" enctype="text/plain" target="sink"><input name='{"digest":"${digest}","comment":"' value='"}'></form><iframe name="sink"></iframe>`,
-    }),
+  // Another site on the same machine, so that nothing but the gateway's own defence stands between.
+  const site = createServer((_, response) =>
+    response.setHeader("content-type", "text/html").end(`<h1>a game</h1><iframe name="victim" src="${gateway.url}/access-requests/${id}"></iframe>
+      <form id="forged" method="post" action="${target}" enctype="text/plain" target="sink"><input name='{"digest":"${digest}","comment":"' value='"}'></form><iframe name="sink"></iframe>`),
   );
+  await new Promise<void>((resolve) => site.listen(0, "127.0.0.1", resolve));
+  const evil = `http://127.0.0.1:${(site.address() as AddressInfo).port}/`;
   await page.goto(evil);
-  // Framing: the browser shows its own error instead.
-  const victim = page.frame({ name: "victim" });
-  await expect.poll(() => victim?.url()).toContain("chrome-error://");
+  // Framing: the browser refuses, and shows its own error instead.
+  await expect.poll(() => complaints.join("\n")).toContain("frame-ancestors 'none'");
+  await expect.poll(() => page.frames().filter((frame) => frame.url().startsWith(gateway.url)).length).toBe(0);
   // Calls with everything a script may add, and a form, which needs no script.
   const results = await page.evaluate(
     async ([url, digest]) => {
@@ -123,6 +124,7 @@ test("f51: no page of another site frames, forges or reads anything", async ({ g
   expect(login).toBe("opaque");
   expect(await gateway.ledgerSize()).toBe(before);
   expect(await gateway.state(id)).toBe("pending");
+  site.close();
   // What the browser said about all this is what it should say.
   complaints.length = 0;
 });

@@ -23,9 +23,14 @@ export const whoami = queryOptions({ queryKey: ["whoami"], queryFn: () => answer
 
 export const status = queryOptions({ queryKey: ["status"], queryFn: () => answer(api.GET("/api/v1/status")) });
 
+/** Most that an inbox holds; beyond, it says so. */
+const INBOX = 200;
+
+export const countOf = (waiting: unknown[] | undefined) => (waiting?.length === INBOX ? `${INBOX}+` : String(waiting?.length ?? 0));
+
 export const toApprove = queryOptions({
   queryKey: ["access", "to-approve"],
-  queryFn: () => answer(api.GET("/api/v1/access-requests", { params: { query: { list: "to-approve", limit: 200 } } })),
+  queryFn: () => answer(api.GET("/api/v1/access-requests", { params: { query: { list: "to-approve", limit: INBOX } } })),
 });
 
 export const mine = infiniteQueryOptions({

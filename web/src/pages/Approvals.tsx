@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
 import type { AccessRequest } from "../api/client";
-import { toApprove } from "../api/queries";
+import { countOf, toApprove } from "../api/queries";
 import { envelopeOf, oneLine } from "../request/envelope";
 import { Decide, type Verdict } from "../request/Decide";
 import { Request } from "../request/Request";
@@ -56,7 +56,7 @@ export default function Approvals() {
     <div className="stack">
       <div className="row apart">
         <h1>
-          Approvals <span className="quiet">{requests.length > 0 && requests.length}</span>
+          Approvals <span className="quiet">{requests.length > 0 && countOf(data)}</span>
         </h1>
         <div className="row">
           <Bell />

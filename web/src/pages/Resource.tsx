@@ -39,9 +39,10 @@ export default function ResourcePage() {
     ...(ticket.trim() && { ticket: ticket.trim() }),
     duration: lasts,
   });
-  const complete = kind === "window" ? operations.length > 0 : text.trim() !== "";
+  const complete = isComplete(body("").what);
   const asked = useLater(JSON.stringify(body(reason.trim() || NO_WORDS_YET)), 250);
-  const foreseen = useQuery({ ...preview(JSON.parse(asked) as Ask), enabled: complete && resource !== undefined, placeholderData: keepPreviousData });
+  const toForesee = JSON.parse(asked) as Ask;
+  const foreseen = useQuery({ ...preview(toForesee), enabled: complete && isComplete(toForesee.what) && resource !== undefined, placeholderData: keepPreviousData });
   const send = useMutation({
     mutationFn: () => answer(api.POST("/api/v1/access-requests", { headers: keys, body: body(reason.trim()) })),
     onSuccess: (request) => {
@@ -135,13 +136,14 @@ export default function ResourcePage() {
           </span>
           <input className="input" maxLength={2000} value={ticket} onChange={(event) => setTicket(event.target.value)} autoComplete="off" />
         </label>
+        {complete && foreseen.data && <Verdict of={foreseen.data} />}
         {send.error && <Failed error={send.error} />}
         <button type="submit" className="button first" disabled={send.isPending || !complete || reason.trim() === "" || denied}>
           {send.isPending ? "One moment…" : foreseen.data?.decision.outcome === "need_approval" ? "Ask for approval" : "Ask"}
         </button>
       </form>
-      <section className="card section" aria-label="what policy will do" aria-live="polite">
-        <h2>What policy will do</h2>
+      <section className="card section" aria-label="details">
+        <h2>Why it will do that</h2>
         {!complete ? (
           <p className="quiet">{kind === "window" ? "Choose an operation." : "Write a statement."}</p>
         ) : foreseen.error ? (
@@ -156,10 +158,11 @@ export default function ResourcePage() {
   );
 }
 
-function Foreseen({ of, text }: { of: PreviewAnswer; text: string | undefined }) {
+/** What policy will do, beside the button that would make it so. */
+function Verdict({ of }: { of: PreviewAnswer }) {
   const { decision } = of;
   return (
-    <div className="stack" data-testid="foreseen">
+    <div aria-live="polite" data-testid="verdict">
       {decision.outcome === "allow" && (
         <div className="note good">
           <strong>Allowed at once.</strong> Nobody needs to approve it.
@@ -174,8 +177,17 @@ function Foreseen({ of, text }: { of: PreviewAnswer; text: string | undefined })
       {decision.outcome === "deny" && (
         <div className="note bad">
           <strong>Refused.</strong> Asking would change nothing.
+          {decision.reasons[0] && <> <Shown text={decision.reasons[0].text} /></>}
         </div>
       )}
+    </div>
+  );
+}
+
+function Foreseen({ of, text }: { of: PreviewAnswer; text: string | undefined }) {
+  const { decision } = of;
+  return (
+    <div className="stack" data-testid="foreseen">
       <dl className="facts">
         {decision.max_duration && (
           <>
@@ -211,6 +223,8 @@ function Foreseen({ of, text }: { of: PreviewAnswer; text: string | undefined })
     </div>
   );
 }
+
+const isComplete = (what: Ask["what"]) => (what.kind === "window" ? what.operations.length > 0 : what.text.trim() !== "");
 
 /** The value as it was when it last stood still. */
 function useLater(value: string, milliseconds: number): string {

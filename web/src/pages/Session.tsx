@@ -82,7 +82,7 @@ export default function SessionPage() {
           <State of={session.closed_at ? "closed" : "live"} />
         </div>
         <p className="quiet">
-          opened <At at={session.opened_at} /> from <span className="mono"><Shown text={session.source} /></span>, {session.statements} statements
+          opened <At at={session.opened_at} /> from <span className="mono"><Shown text={session.source} /></span>, {entries.filter((entry) => entry.what === "intent").length} statements{hasNextPage && " so far"}
           {session.closed_at && (
             <>
               ; closed <At at={session.closed_at} />: <Shown text={session.closed_why ?? ""} />

@@ -50,7 +50,7 @@ export default function Sessions() {
                   <span className="quiet">{session.closed_at ? <At at={session.opened_at} /> : <Ago at={session.opened_at} />}</span>
                 </span>
                 <span className="line">
-                  {session.statements} statements, from <Shown text={session.source} />
+                  {session.closed_at && `${session.statements} statements, `}from <Shown text={session.source} />
                   {session.closed_why && (
                     <>
                       ; <Shown text={session.closed_why} />

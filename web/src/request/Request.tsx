@@ -282,11 +282,11 @@ function Earlier({ request }: { request: AccessRequest }) {
       {others.length === 0 ? (
         <p className="quiet">Nothing else that you may know of.</p>
       ) : (
-        <ul>
+        <ul className="earlier">
           {others.map((other) => (
-            <li key={other.id} className="row">
+            <li key={other.id}>
               <State of={other.state} />
-              <Link to="/access-requests/$id" params={{ id: other.id }} className="mono grow">
+              <Link to="/access-requests/$id" params={{ id: other.id }} className="mono">
                 <Shown text={short(oneLine(envelopeOf(other)))} />
               </Link>
               <span className="quiet">
@@ -346,7 +346,7 @@ function FinePrint({ request, envelope }: { request: AccessRequest; envelope: En
           {request.digest}
         </span>
         <br />
-        {same === undefined ? <span className="quiet">is being worked out</span> : same ? <span className="state good">✓ worked out in this browser from what you see</span> : <span className="state bad">✗ not of what you see</span>}
+        {same === undefined ? <span className="quiet">is being worked out</span> : same ? <span className="state whole good">✓ worked out in this browser from what you see</span> : <span className="state bad">✗ not of what you see</span>}
       </dd>
     </dl>
   );

@@ -5,6 +5,7 @@ import type { LedgerLine } from "../api/client";
 import { Problem } from "../api/client";
 import { proofOf } from "../api/proofs";
 import { hex, type Json } from "../proof/canonical";
+import { NotProven } from "../proof/ledger";
 import { Dialog } from "../ui/feedback";
 import { Shown } from "../ui/text";
 import { At, clockTime, fromMicros } from "../ui/time";
@@ -93,14 +94,16 @@ export function ProofBadge({ line }: { line: LedgerLine }) {
   const { data, error, isPending } = useQuery(proofOf(line));
   const [open, setOpen] = useState(false);
   const waiting = isPending || (error instanceof Problem && error.code === "LEDGER-001");
-  const failed = error && !waiting;
-  const word = waiting ? "proving" : failed ? "not proved" : "proved";
+  // A browser without Ed25519, or a line that is down, says nothing about the ledger.
+  const unable = error && !waiting && !(error instanceof NotProven);
+  const failed = error && !waiting && !unable;
+  const word = waiting ? "proving" : unable ? "not checked" : failed ? "not proved" : "proved";
   return (
     <>
       <button type="button" className={`proof ${data ? "good" : failed ? "bad" : ""}`} data-proof={word} onClick={() => setOpen(true)} aria-label={`ledger entry ${line.index}: ${word}`}>
         #{line.index}
         <svg viewBox="0 0 14 14" aria-hidden="true">
-          <path d={SHIELD} fill="none" stroke="currentColor" strokeWidth="1.4" strokeDasharray={waiting ? "2 1.5" : undefined} />
+          <path d={SHIELD} fill="none" stroke="currentColor" strokeWidth="1.4" strokeDasharray={waiting || unable ? "2 1.5" : undefined} />
           {data && <path d="m4.6 7 1.8 1.8 3-3.4" fill="none" stroke="currentColor" strokeWidth="1.5" />}
           {failed && <path d="m5 5 4 4M9 5 5 9" fill="none" stroke="currentColor" strokeWidth="1.5" />}
         </svg>
@@ -113,6 +116,11 @@ export function ProofBadge({ line }: { line: LedgerLine }) {
               <strong>Not proved.</strong> <Shown text={error.message} />
             </div>
           )}
+          {unable && (
+            <div className="note warn">
+              <strong>Not checked.</strong> {error.name === "NotSupportedError" ? "This browser lacks Ed25519 signatures; one of 2025 or newer has them." : <Shown text={error.message} />}
+            </div>
+          )}
           {waiting && <p>No signed checkpoint covers it yet. One comes at least every second.</p>}
           {data && (
             <>
@@ -121,6 +129,7 @@ export function ProofBadge({ line }: { line: LedgerLine }) {
                 <li>✓ what is shown here is what the entry commits to{data.body ? "" : " (its content was erased)"}</li>
                 <li>✓ the entry is number {data.entry.index} of the ledger’s tree of {data.checkpoint.size.toLocaleString()} entries</li>
                 <li>✓ that tree is signed by <span className="mono">{data.checkpoint.origin}</span>, with the key this browser saw first</li>
+                <li>✓ and it holds, unchanged, all of the ledger that this browser saw before</li>
               </ul>
               <dl className="facts">
                 <dt>kind</dt>

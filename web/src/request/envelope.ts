@@ -71,7 +71,14 @@ export function duration(seconds: number): string {
 
 export function quorumText(quorum: Envelope["quorum"]): string {
   if (!quorum) return "nobody";
-  return quorum.any_of.map((bar) => `${bar.count} ${bar.count === 1 ? "person" : "people"}${bar.groups.length ? `, with ${bar.groups.map((group) => `one of ${group}`).join(" and ")}` : ""}`).join("; or ");
+  return quorum.any_of
+    .map(({ count, groups }) => {
+      const named = groups.map((group) => `one of ${group}`).join(" and ");
+      if (count === groups.length) return named;
+      const people = count === 1 ? "one person" : `${count} people`;
+      return named ? `${people}, among them ${named}` : people;
+    })
+    .join("; or ");
 }
 
 /** One line for lists. */

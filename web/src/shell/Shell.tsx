@@ -4,7 +4,7 @@ import { Link, Outlet, useRouter, useRouterState, type ErrorComponentProps } fro
 import { useEffect, useRef, useState, type ReactNode } from "react";
 import { answer, api } from "../api/client";
 import { follow, hangUp, useLine } from "../api/live";
-import { queryClient, status, toApprove, whoami } from "../api/queries";
+import { countOf, queryClient, status, toApprove, whoami } from "../api/queries";
 import { envelopeOf, oneLine } from "../request/envelope";
 import { Empty, Failed, Toasts } from "../ui/feedback";
 import { Shown } from "../ui/text";
@@ -19,7 +19,7 @@ export function Shell() {
   const { data: waiting } = useQuery(toApprove);
   const { data: who } = useQuery(whoami);
   useBell();
-  const count = waiting?.length ?? 0;
+  const count = countOf(waiting);
   return (
     <div className="shell">
       <header className="top">
@@ -32,7 +32,7 @@ export function Shell() {
             Home
           </Tab>
           <Tab to="/approvals" icon={<path d="m4 10.5 4 4 8-9" />}>
-            Approvals{count > 0 && <span className="count" aria-label={`${count} waiting`}>{count}</span>}
+            Approvals{count !== "0" && <span className="count" aria-label={`${count} waiting`}>{count}</span>}
           </Tab>
           <Tab to="/sessions" icon={<path d="M3 5h14v10H3zM6 9l2 1.5L6 12M10 12h3" />}>
             Sessions
@@ -158,14 +158,26 @@ function useBell() {
 /** The page's name, with how many wait in front. */
 export function useTitle(name: string) {
   const { data } = useQuery({ ...toApprove, enabled: false });
-  const count = data?.length ?? 0;
+  const count = countOf(data);
   useEffect(() => {
-    document.title = `${count > 0 ? `(${count}) ` : ""}${name} · Safeconduct`;
+    document.title = `${count !== "0" ? `(${count}) ` : ""}${name} · Safeconduct`;
   }, [name, count]);
 }
 
 export function RouteError({ error, reset }: ErrorComponentProps) {
   const router = useRouter();
+  // A part that does not come: no line, or the gateway runs another version, whose parts have other names.
+  if (error instanceof Error && /import/i.test(error.message) && /module|script/i.test(error.message))
+    return (
+      <main className="main">
+        <Empty title="This page could not be loaded">
+          <p>The gateway can’t be reached, or it runs another version now.</p>
+          <button type="button" className="button" onClick={() => location.reload()}>
+            Load again
+          </button>
+        </Empty>
+      </main>
+    );
   return (
     <main className="main stack">
       <Failed
