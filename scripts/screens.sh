@@ -1,5 +1,6 @@
 #!/bin/bash
 # `make screens`: a picture of every page at each width, in docs/screens. Look at them before committing them.
+# `scripts/screens.sh figures`: what opening a link costs, for docs/performance.md.
 set -euo pipefail
 . "$(dirname "$0")/install.sh"
 need postgresql chromium
@@ -8,4 +9,4 @@ cargo build --locked -p safeconduct
 mkdir -p docs/screens
 export SAFECONDUCT=$target/debug/safeconduct
 cd web
-npx --no-install playwright test -c playwright.screens.config.ts
+npx --no-install playwright test -c playwright.screens.config.ts "${1:-screens}.spec"

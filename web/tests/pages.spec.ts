@@ -113,6 +113,26 @@ test("f53: every event is proved in the browser, and a changed one is not", asyn
   await expect(page.getByRole("dialog")).toContainText("not what the entry commits to");
 });
 
+test("f53: a ledger that was rewritten since this browser saw it is found out", async ({ gateway, as }) => {
+  const id = await gateway.pending("seen twice");
+  const page = await as("carol");
+  await page.goto(`/access-requests/${id}`);
+  await expect(page.locator(".timeline [data-proof=proved]")).toHaveCount(1);
+  // It grew meanwhile: the proof that it only grew is worked out from the tiles.
+  await gateway.run("bob", "deny", id, "--comment", "no");
+  await page.reload();
+  await expect(page.locator(".timeline [data-proof=proved]")).toHaveCount(2);
+  // What this browser saw is no part of the ledger that it is shown.
+  await page.evaluate(() => {
+    const seen = JSON.parse(localStorage.getItem("safeconduct-ledger") ?? "{}") as { size: number };
+    localStorage.setItem("safeconduct-ledger", JSON.stringify({ ...seen, size: seen.size - 1, root: "00".repeat(32) }));
+  });
+  await page.reload();
+  await expect(page.locator(".timeline [data-proof='not proved']")).toHaveCount(2);
+  await page.locator(".timeline [data-proof='not proved']").first().click();
+  await expect(page.getByRole("dialog")).toContainText("does not hold what this browser saw");
+});
+
 test("a session is watched, ended and replayed", async ({ gateway, as }) => {
   const psql = await gateway.psql("to be watched");
   psql.say("select count(*) from orders;");
