@@ -1,5 +1,5 @@
 // Checks that an entry is in the ledger, by what the specification says and nothing the gateway says about itself: docs/specs/ledger.md.
-import { base64, canonical, hex, sha256, toBase64, utf8, type Json } from "./canonical";
+import { base64, canonical, hex, sha256, utf8, type Json } from "./canonical";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -144,5 +144,3 @@ function concat(...parts: Bytes[]): Bytes {
   }
   return all;
 }
-
-export { toBase64 };

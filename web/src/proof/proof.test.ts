@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { base64, canonical, digestOf, type Json } from "./canonical";
-import { parseKey, rootFromPath, toBase64, verifyProof } from "./ledger";
+import { base64, canonical, digestOf, toBase64, type Json } from "./canonical";
+import { parseKey, rootFromPath, verifyProof } from "./ledger";
 
 const vectors = join(import.meta.dirname, "../../../tests/vectors");
 const specification = readFileSync(join(import.meta.dirname, "../../../docs/specs/ledger.md"), "utf8");
