@@ -92,6 +92,30 @@ test("what somebody else decides goes from the inbox within the time it takes to
   await expect(page.getByText("Nothing waits for you")).toBeVisible();
 });
 
+test("what is about to be approved never becomes something else", async ({ gateway, as }) => {
+  const first = await gateway.pending("about to be approved");
+  const page = await as("bob");
+  await page.goto("/approvals");
+  const detail = page.getByRole("article");
+  await expect(detail).toHaveAccessibleName(`access request ${first}`);
+  // More urgent than what is looked at: it comes in above, and what is looked at stays.
+  const psql = await gateway.psql("waits in a terminal");
+  psql.say("delete from orders where id = 1;");
+  await psql.says(/held as access request/);
+  await expect(page.getByRole("link", { name: /alice → orders-db/ })).toHaveCount(2);
+  await expect(page.getByRole("link", { name: /alice → orders-db/ }).first()).toContainText("waits in a session");
+  await expect(detail).toHaveAccessibleName(`access request ${first}`);
+  await page.keyboard.press("a");
+  await expect(page.getByRole("dialog").getByTestId("sql")).toContainText("set status = 'returned'");
+  // Somebody else decides it: the question goes with it, and is not put about what took its place.
+  await gateway.run("dora", "deny", first, "--comment", "mine");
+  await expect(page.getByRole("dialog")).toHaveCount(0);
+  await expect(detail).not.toHaveAccessibleName(`access request ${first}`);
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("dialog")).toHaveCount(0);
+  psql.kill();
+});
+
 test("a long statement is all there, and what was laid out can be seen as it was written", async ({ gateway, as }) => {
   const sql = `update orders set status = 'returned' where id in (${Array.from({ length: 1500 }, (_, at) => at + 1).join(", ")}) and status = 'sent'`;
   await gateway.pending("many at once", sql);

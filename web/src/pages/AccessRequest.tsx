@@ -4,7 +4,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { answer, api, once, Problem, type AccessRequest } from "../api/client";
 import { accessRequest, whoami } from "../api/queries";
-import { Decide, type Verdict } from "../request/Decide";
+import { Decide, useDeciding } from "../request/Decide";
 import { Request } from "../request/Request";
 import { Timeline } from "../request/Timeline";
 import { RunOnce } from "../request/RunOnce";
@@ -18,9 +18,9 @@ export default function AccessRequestPage() {
   const { id } = route.useParams();
   useTitle(id);
   const { data, error, isPending, refetch } = useQuery(accessRequest(id));
-  const [verdict, setVerdict] = useState<Verdict>();
+  const deciding = useDeciding(id);
   const decidable = data?.may_approve && data.state === "pending";
-  useKeys({ a: () => decidable && setVerdict("approve"), d: () => decidable && setVerdict("deny") });
+  useKeys({ a: () => decidable && deciding.open("approve"), d: () => decidable && deciding.open("deny") });
   if (isPending) return <Wait lines={8} />;
   if (error && !data)
     return error instanceof Problem && [400, 404].includes(error.status) ? (
@@ -34,11 +34,11 @@ export default function AccessRequestPage() {
       <Failed error={error} retry={() => void refetch()} />
     );
   return (
-    <div className="pair">
+    <div className="pair" key={id}>
       <article className="card" aria-label={`access request ${id}`}>
         <Request request={data} />
         <RunOnce request={data} />
-        <Decide request={data} verdict={verdict} open={setVerdict} />
+        <Decide request={data} deciding={deciding} />
         <Mine request={data} />
       </article>
       <section className="card section" aria-label="what happened">

@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from "react";
 import type { AccessRequest } from "../api/client";
 import { countOf, toApprove } from "../api/queries";
 import { envelopeOf, oneLine } from "../request/envelope";
-import { Decide, type Verdict } from "../request/Decide";
+import { Decide, useDeciding } from "../request/Decide";
 import { Request } from "../request/Request";
 import { useTitle } from "../shell/Shell";
 import { Dialog, Empty, Failed, Wait } from "../ui/feedback";
@@ -27,17 +27,18 @@ export default function Approvals() {
   const { at } = route.useSearch();
   const navigate = route.useNavigate();
   const { data, error, isPending, refetch } = useQuery(toApprove);
-  const [verdict, setVerdict] = useState<Verdict>();
   const [help, setHelp] = useState(false);
   const requests = data?.toSorted(urgency) ?? [];
-  // What was selected may be gone: the one that took its place is next.
-  const place = useRef(0);
-  const found = requests.findIndex((request) => request.id === at);
-  const current = found >= 0 ? found : Math.min(place.current, requests.length - 1);
-  const selected = requests[Math.max(0, current)];
+  // What is shown stays, whatever comes in above it. When it is gone, the one that took its place is next.
+  const last = useRef<{ id: string | undefined; place: number }>({ id: undefined, place: 0 });
+  const placeOf = (id: string | undefined) => requests.findIndex((request) => request.id === id);
+  const found = placeOf(at) >= 0 ? placeOf(at) : placeOf(last.current.id);
+  const current = found >= 0 ? found : Math.max(0, Math.min(last.current.place, requests.length - 1));
+  const selected = requests[current];
   useEffect(() => {
-    place.current = Math.max(0, current);
-  }, [current]);
+    last.current = { id: selected?.id, place: current };
+  });
+  const deciding = useDeciding(selected?.id);
   const select = (index: number) => {
     const request = requests[Math.min(Math.max(0, index), requests.length - 1)];
     if (request) void navigate({ to: "/approvals", search: { at: request.id }, replace: true });
@@ -45,8 +46,8 @@ export default function Approvals() {
   useKeys({
     j: () => select(current + 1),
     k: () => select(current - 1),
-    a: () => selected && setVerdict("approve"),
-    d: () => selected && setVerdict("deny"),
+    a: () => selected && deciding.open("approve"),
+    d: () => selected && deciding.open("deny"),
     "?": () => setHelp(true),
   });
 
@@ -81,7 +82,7 @@ export default function Approvals() {
           {selected && (
             <article className="card detail" key={selected.id} aria-label={`access request ${selected.id}`}>
               <Request request={selected} />
-              <Decide request={selected} verdict={verdict} open={setVerdict} />
+              <Decide request={selected} deciding={deciding} />
             </article>
           )}
         </div>

@@ -3,6 +3,7 @@ import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tansta
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { answer, api, once, type AccessRequest, type Door, type Resource } from "../api/client";
+import { useOnce } from "../api/once";
 import { grants, mine, resources } from "../api/queries";
 import { duration, envelopeOf, oneLine } from "../request/envelope";
 import { useTitle } from "../shell/Shell";
@@ -204,7 +205,6 @@ function DoorFields({ door, secretShown, show }: { door: Door; secretShown: bool
 function Extend({ grant, close }: { grant: AccessRequest; close: () => void }) {
   const [by, setBy] = useState("15m");
   const [reason, setReason] = useState("");
-  const [keys] = useState(once);
   const queries = useQueryClient();
   const extend = useMutation({
     mutationFn: () => answer(api.POST("/api/v1/grants/{id}/extend", { params: { path: { id: grant.grant } }, headers: keys, body: { by, reason: reason.trim() } })),
@@ -214,6 +214,7 @@ function Extend({ grant, close }: { grant: AccessRequest; close: () => void }) {
       toast(after.state === "pending" ? "Asked; somebody must approve it" : after.state === "applied" ? "Made longer" : after.state_text);
     },
   });
+  const keys = useOnce(`${by} ${reason}`, extend.error);
   return (
     <Dialog title="Make it longer" onClose={close}>
       <form

@@ -2,7 +2,8 @@
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, Link, useRouter } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
-import { answer, api, once, type Ask, type PreviewAnswer } from "../api/client";
+import { answer, api, type Ask, type PreviewAnswer } from "../api/client";
+import { useOnce } from "../api/once";
 import { preview, resources } from "../api/queries";
 import { Sql } from "../sql/Sql";
 import { useTitle } from "../shell/Shell";
@@ -28,7 +29,6 @@ export default function ResourcePage() {
   const [ticket, setTicket] = useState("");
   const router = useRouter();
   const queries = useQueryClient();
-  const [keys, setKeys] = useState(once);
 
   const windows = resource?.operations.filter((operation) => !operation.exact) ?? [];
   const operations = chosen ?? windows.filter((operation) => operation.operation === "read").map((operation) => operation.operation);
@@ -50,9 +50,8 @@ export default function ResourcePage() {
       void queries.invalidateQueries({ queryKey: ["access"] });
       void router.navigate({ to: "/access-requests/$id", params: { id: request.id } });
     },
-    // What is sent next may be another asking.
-    onError: () => setKeys(once()),
   });
+  const keys = useOnce(JSON.stringify(body(reason.trim())), send.error);
 
   if (isPending) return <Wait lines={8} />;
   if (error && !data) return <Failed error={error} retry={() => void refetch()} />;

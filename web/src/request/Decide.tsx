@@ -2,8 +2,9 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
-import { answer, api, once, type AccessRequest } from "../api/client";
+import { answer, api, type AccessRequest } from "../api/client";
 import { useLine } from "../api/live";
+import { useOnce } from "../api/once";
 import { Sql } from "../sql/Sql";
 import { Dialog, Failed, toast } from "../ui/feedback";
 import { Shown } from "../ui/text";
@@ -13,12 +14,21 @@ export type Verdict = "approve" | "deny";
 
 interface Props {
   request: AccessRequest;
-  /** Which dialog is open; the page holds it, so that keys can open it too. */
-  verdict: Verdict | undefined;
-  open: (verdict: Verdict | undefined) => void;
+  deciding: Deciding;
 }
 
-export function Decide({ request, verdict, open }: Props) {
+/** Which dialog is open, and for which access request: it never goes over to another that takes its place. */
+export function useDeciding(id: string | undefined) {
+  const [of, setOf] = useState<{ id: string; verdict: Verdict }>();
+  return {
+    verdict: of && of.id === id ? of.verdict : undefined,
+    open: (verdict: Verdict | undefined) => setOf(verdict && id ? { id, verdict } : undefined),
+  };
+}
+
+type Deciding = ReturnType<typeof useDeciding>;
+
+export function Decide({ request, deciding: { verdict, open } }: Props) {
   const { same } = useChecked(request);
   const line = useLine();
   const over = line.up === false;
@@ -41,7 +51,6 @@ export function Decide({ request, verdict, open }: Props) {
 
 function Second({ request, verdict, close }: { request: AccessRequest; verdict: Verdict; close: () => void }) {
   const [comment, setComment] = useState("");
-  const [keys] = useState(once);
   const { digest, same } = useChecked(request);
   const queries = useQueryClient();
   const approving = verdict === "approve";
@@ -69,6 +78,7 @@ function Second({ request, verdict, close }: { request: AccessRequest; verdict: 
       );
     },
   });
+  const keys = useOnce(comment, decide.error);
   return (
     <Dialog title={approving ? "Approve exactly this?" : "Deny this?"} onClose={close}>
       <form
