@@ -1,6 +1,6 @@
 # Two commands: `make demo` and `make test`. Both install what is missing on Debian and Ubuntu; see scripts/install.sh.
 
-.PHONY: help demo test check package soak regress attack bench-pg fuzz
+.PHONY: help demo test check package web screens soak regress attack bench-pg fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -10,6 +10,12 @@ demo: ## install what is missing, build, and run a gateway in front of a real Po
 
 test: ## everything: format, lints, house rules, all tests, real PostgreSQL, real clients, the demonstration
 	@scripts/test.sh
+
+web: ## the web app, built into web/dist; the next `cargo build` takes it into the binary
+	@scripts/web.sh
+
+screens: ## a picture of every page, in docs/screens
+	@scripts/screens.sh
 
 regress: ## PostgreSQL's own regression suite, straight and through the door: what it prints must be the same
 	@cargo build --locked -p safeconduct

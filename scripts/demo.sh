@@ -6,6 +6,8 @@ set -euo pipefail
 step "packages"
 need_to_build
 need postgresql
+step "web app"
+scripts/web.sh --or-not
 step "build (the first time takes some minutes)"
 cargo build --locked -p safeconduct -p safeconduct-verify
 step "demonstration"

@@ -10,6 +10,8 @@ out=${OUT:-$target/dist}
 command -v dpkg-deb >/dev/null || { echo "error: a Debian package is made with dpkg-deb, which is not here" >&2; exit 1; }
 if [ -z "${BINARIES:-}" ]; then
   need_to_build
+  step "web app"
+  scripts/web.sh
   step "build ($profile)"
   flags=()
   [ "$profile" = debug ] || flags=(--profile "$profile")

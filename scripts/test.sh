@@ -11,8 +11,12 @@ if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 
   rustup component add rustfmt clippy
 fi
 need_command promtool prometheus
-need pgbouncer sqlmap
+need pgbouncer sqlmap chromium
 . scripts/drivers.sh
+
+step "web app"
+scripts/web.sh
+(cd web && npm run --silent unit)
 
 step "format"
 cargo fmt --all --check
@@ -32,6 +36,9 @@ step "the demonstration's policy"
 
 step "the demonstration, by itself"
 "$target/debug/safeconduct" demo --script
+
+step "browsers"
+(cd web && SAFECONDUCT="$target/debug/safeconduct" npx --no-install playwright test)
 
 step "tests"
 cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log_dir/test.log"

@@ -26,11 +26,19 @@ pub struct Proof {
     pub checkpoint: String,
     /// Size of that checkpoint.
     pub size: u64,
+    /// The commitment's key and what it commits to, unless erased: whoever may have the proof may see that.
+    pub body: Option<([u8; 32], String)>,
 }
 
 impl App {
+    /// True if the caller may read the whole ledger and everybody's sessions.
+    #[must_use]
+    pub fn audits(&self, caller: &Caller) -> bool {
+        self.may_administer(&self.world(), caller, Operation::Audit, self.now())
+    }
+
     fn may_audit(&self, caller: &Caller) -> Result<(), Problem> {
-        if self.may_administer(&self.world(), caller, Operation::Audit, self.now()) {
+        if self.audits(caller) {
             Ok(())
         } else {
             Err(Problem::new("VIEW-001", ProblemKind::Denied, "you may not read the ledger").next("auditors and administrators may"))
@@ -98,7 +106,7 @@ impl App {
         let size = checkpoint.lines().nth(1).and_then(|line| line.parse().ok()).ok_or_else(uncovered)?;
         let entry = self.node.ports.store.entries(index, 1).await?.into_iter().next().ok_or_else(uncovered)?;
         let hashes = self.node.ports.store.inclusion_proof(index, size).await?.ok_or_else(uncovered)?;
-        Ok(Proof { index, leaf: entry.leaf, hashes, checkpoint, size })
+        Ok(Proof { index, leaf: entry.leaf, hashes, checkpoint, size, body: entry.body })
     }
 
     async fn may_see_entry(&self, caller: &Caller, index: u64) -> Result<(), Problem> {

@@ -1,20 +1,20 @@
 //! What handlers take: the caller, checked bodies, parameters and path parts. What does not fit is answered with a problem.
 //!
-//! A caller is known by `Authorization: Bearer` and nothing else; no cookie is ever read, so another site's page can send nothing
-//! that counts.
+//! A caller is known by `Authorization: Bearer`, or by the cookie of a page of ours; what makes a cookie count is in `browser`.
 
 use std::{fmt::Display, net::IpAddr, str::FromStr};
 
 use axum::{
     Json,
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    http::{StatusCode, request::Parts},
 };
 use safeconduct_app::Caller;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
-use crate::{problem::Failure, state::ApiState};
+use crate::{browser::Call, problem::Failure, state::ApiState};
 
 /// The address a call came from, put there by the server.
 #[derive(Clone, Copy, Debug)]
@@ -50,24 +50,39 @@ pub(crate) fn source_text(extensions: &axum::http::Extensions) -> String {
     extensions.get::<Source>().map_or_else(|| "unknown".to_owned(), |source| source.0.to_canonical().to_string())
 }
 
-/// The bearer token of a call, if it has exactly one.
-pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut all = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(only), None) = (all.next(), all.next()) else { return None };
-    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= 512).then_some(token)
-}
-
 /// A caller who is signed in.
 pub(crate) struct Signed(pub Caller);
 
 impl FromRequestParts<ApiState> for Signed {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Failure> {
-        let token = bearer(&parts.headers).ok_or_else(Failure::not_signed_in)?;
-        Ok(Self(state.app.authenticate(token, &source_text(&parts.extensions)).await?))
+        let secret = call_of(parts).secret()?;
+        Ok(Self(state.app.authenticate(secret, &source_text(&parts.extensions)).await?))
     }
+}
+
+/// What the caller is known by, for calls that look again later. Never shown.
+pub(crate) struct CallerSecret(pub Zeroizing<String>);
+
+impl<S: Sync> FromRequestParts<S> for CallerSecret {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        Ok(Self(Zeroizing::new(call_of(parts).secret()?.to_owned())))
+    }
+}
+
+/// A call that a page of ours makes, signed in or not.
+pub(crate) struct FromPage;
+
+impl<S: Sync> FromRequestParts<S> for FromPage {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        call_of(parts).check_page().map(|()| Self)
+    }
+}
+
+const fn call_of(parts: &Parts) -> Call<'_> {
+    Call { method: &parts.method, uri: &parts.uri, headers: &parts.headers }
 }
 
 /// Where the call came from.

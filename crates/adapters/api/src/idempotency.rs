@@ -12,7 +12,7 @@ use std::{
 use axum::{
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header, response::Parts},
+    http::{HeaderMap, HeaderValue, StatusCode, header, response::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -20,7 +20,8 @@ use safeconduct_app::GivenAnswer;
 use safeconduct_model::Digest;
 
 use crate::{
-    extract::{bearer, source_text},
+    browser::{Call, is_safe},
+    extract::source_text,
     problem::Failure,
     state::ApiState,
 };
@@ -58,7 +59,7 @@ impl Drop for UnderWay<'_> {
 
 /// Answers repeated writes with the first answer.
 pub(crate) async fn once(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    let writes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let writes = !is_safe(request.method());
     let Some(key) = idempotency_key(request.headers()).filter(|_| writes && may_be_kept(request.uri().path())) else {
         return next.run(request).await;
     };
@@ -73,8 +74,8 @@ pub(crate) async fn once(State(state): State<ApiState>, request: Request, next: 
 }
 
 async fn once_with(state: &ApiState, key: String, request: Request, next: Next) -> Result<Response, Failure> {
-    let token = bearer(request.headers()).ok_or_else(Failure::not_signed_in)?;
-    let caller = state.app.authenticate(token, &source_text(request.extensions())).await?;
+    let secret = Call { method: request.method(), uri: request.uri(), headers: request.headers() }.secret()?;
+    let caller = state.app.authenticate(secret, &source_text(request.extensions())).await?;
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, LARGEST_BODY).await.map_err(|_| Failure::too_large())?;
     let mut call = format!("{} {}\n", parts.method, parts.uri).into_bytes();

@@ -4,6 +4,7 @@
 //! changes anything, and no route can be missing from the document, because routes and document are made from one list.
 
 mod attempts;
+mod browser;
 pub mod dto;
 mod extract;
 mod headers;

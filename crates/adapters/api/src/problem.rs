@@ -39,7 +39,7 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, "API-001", detail).next("see docs/reference/openapi.json for what is expected")
     }
 
-    /// No usable `Authorization` header.
+    /// No usable `Authorization` header or cookie.
     pub(crate) fn not_signed_in() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "API-002", "not signed in")
             .next("sign in with `sign-in` and send the token as `Authorization: Bearer …`")
@@ -92,6 +92,12 @@ impl Failure {
     /// A browser sent this from another site.
     pub(crate) fn cross_site() -> Self {
         Self::new(StatusCode::FORBIDDEN, "API-011", "calls from other sites are refused")
+    }
+
+    /// A cookie's write without what only a page of ours adds.
+    pub(crate) fn no_page() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "API-012", "a cookie counts only for the gateway's own pages")
+            .next("send a bearer token instead of the cookie")
     }
 
     /// The same as a wire type.

@@ -276,11 +276,57 @@ async fn a_body_that_does_not_fit_is_named_but_never_repeated() {
     assert_ne!(PASSWORD, "s3cret-value");
 }
 
+/// What a browser adds to a call of our own page.
+const PAGE: [(&str, &str); 4] =
+    [("host", "gateway.example"), ("origin", "https://gateway.example"), ("sec-fetch-site", "same-origin"), ("x-safeconduct-page", "1")];
+
 #[tokio::test]
-async fn f19_the_link_in_a_notice_shows_commands_and_knows_nothing() {
+async fn a_browser_signs_in_by_a_cookie_that_no_page_can_read() {
     let world = World::new().await;
-    let missing = world.call("GET", "/access-requests/rq-000000000000", None, None).await;
-    assert_eq!(missing.status, StatusCode::OK, "the same for an access request nobody made");
-    assert!(missing.text.contains("safeconduct show rq-000000000000"));
-    assert_eq!(world.call("GET", "/access-requests/%3Cscript%3E", None, None).await.status, StatusCode::NOT_FOUND);
+    let sign_in = || Some(json!({ "name": "bob", "password": PASSWORD }));
+    let answer = world.call_with("POST", "/api/v1/browser/sign-in", None, sign_in(), &PAGE).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert_eq!(answer.json()["who"]["name"], "bob");
+    let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap();
+    let (pair, attributes) = cookie.split_once("; ").unwrap();
+    let token = pair.strip_prefix("__Host-safeconduct=").unwrap();
+    assert_eq!(attributes, "Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=28800");
+    assert!(!answer.text.contains(token), "the page never sees the token");
+
+    let alice = world.sign_in("alice").await;
+    let view = world.pending(&alice).await;
+    let body = || Some(json!({ "digest": view["digest"] }));
+    let bare = [("cookie", pair)];
+    let mut with_page = PAGE.to_vec();
+    with_page.push(("cookie", pair));
+    assert_eq!(world.call_with("GET", "/api/v1/whoami", None, None, &bare).await.json()["name"], "bob");
+    let refused = world.call_with("POST", &path(&view, "approve"), None, body(), &bare).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::FORBIDDEN, "API-011".to_owned()));
+    let keyed = [&with_page[..], &[("idempotency-key", "k")]].concat();
+    let approved = world.call_with("POST", &path(&view, "approve"), None, body(), &keyed).await;
+    assert_eq!((approved.status, approved.json()["state"].as_str()), (StatusCode::OK, Some("active")), "{}", approved.text);
+
+    let out = world.call_with("POST", "/api/v1/sign-out", None, None, &with_page).await;
+    assert_eq!(out.status, StatusCode::NO_CONTENT);
+    assert!(out.headers[header::SET_COOKIE].to_str().unwrap().ends_with("Max-Age=0"));
+    assert_eq!(world.call_with("GET", "/api/v1/whoami", None, None, &bare).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn f51_nobody_is_signed_in_by_another_site() {
+    let world = World::new().await;
+    let size = world.size().await;
+    for left_out in 1..PAGE.len() {
+        let mut headers = PAGE.to_vec();
+        if left_out == 3 {
+            headers.remove(3);
+        } else {
+            headers[left_out].1 = if left_out == 1 { "https://evil.example" } else { "cross-site" };
+        }
+        let sign_in = Some(json!({ "name": "bob", "password": PASSWORD }));
+        let answer = world.call_with("POST", "/api/v1/browser/sign-in", None, sign_in, &headers).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{headers:?}");
+        assert!(!answer.headers.contains_key(header::SET_COOKIE));
+    }
+    assert_eq!(world.size().await, size);
 }

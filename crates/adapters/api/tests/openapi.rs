@@ -43,9 +43,17 @@ fn the_document_is_openapi_3_1_and_every_operation_names_its_answers() {
     let document: Value = serde_json::to_value(openapi()).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     assert!(operations().len() > 40);
+    let mut names = std::collections::BTreeSet::new();
     for (method, path) in operations() {
         let operation = &document["paths"][&path][method.to_lowercase()];
+        assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{method} {path}: two operations of one name");
         assert!(operation["responses"].as_object().is_some_and(|responses| !responses.is_empty()), "{method} {path}");
+        // A parameter of the path is in the path, and no other is said to be.
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap();
+            let in_path = path.contains(&format!("{{{name}}}")) || path.contains(&format!("{{*{name}}}"));
+            assert_eq!(parameter["in"] == "path", in_path, "{method} {path}: {name}");
+        }
         assert!(operation["description"].is_string() || operation["summary"].is_string(), "{method} {path} says nothing about itself");
     }
 }
@@ -74,7 +82,7 @@ async fn f19_no_get_of_any_path_changes_the_ledger() {
 }
 
 #[tokio::test]
-async fn f51_every_path_but_the_public_ones_wants_a_bearer_token() {
+async fn f51_every_path_but_the_public_ones_wants_a_token_and_a_cookie_is_none_for_other_sites() {
     let world = World::new().await;
     let token = world.sign_in("alice").await;
     let document: Value = serde_json::to_value(openapi()).unwrap();
@@ -84,8 +92,33 @@ async fn f51_every_path_but_the_public_ones_wants_a_bearer_token() {
         let body = (method == "POST").then(|| serde_json::json!({}));
         let bare = world.call(&method, &path, None, body.clone()).await;
         assert_eq!(bare.status == StatusCode::UNAUTHORIZED, !public, "{method} {path}: {}", bare.status);
+        // What a browser sends when a page of another site makes it call, whatever else that page can choose.
+        let before = world.size().await;
         let cookie = format!("__Host-safeconduct={token}; token={token}");
-        let cookied = world.call_with(&method, &path, None, body, &[("cookie", &cookie)]).await;
-        assert_eq!(cookied.status == StatusCode::UNAUTHORIZED, !public, "{method} {path} read a cookie");
+        let there = ("host", "gateway.example");
+        for forged in [
+            vec![("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")],
+            vec![("sec-fetch-site", "same-site"), ("origin", "https://other.gateway.example")],
+            vec![("origin", "https://evil.example"), ("x-safeconduct-page", "1")],
+            vec![("origin", "null")],
+            vec![("x-safeconduct-page", "1")],
+            vec![("origin", "https://gateway.example"), ("sec-fetch-site", "same-origin")],
+        ] {
+            let reads = method == "GET" && !forged.iter().any(|(_, value)| matches!(*value, "cross-site" | "same-site"));
+            let headers: Vec<(&str, &str)> = [vec![("cookie", cookie.as_str()), there], forged.clone()].concat();
+            let answer = world.call_with(&method, &path, None, body.clone(), &headers).await;
+            if !public && !reads {
+                assert!(
+                    matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
+                    "{method} {path} {forged:?}: {}",
+                    answer.status
+                );
+                let code = answer.code();
+                assert!(["API-002", "API-011", "API-012"].contains(&code.as_str()), "{method} {path} {forged:?}: {code}");
+            }
+        }
+        if !path.ends_with("/sign-in") {
+            assert_eq!(world.size().await, before, "{method} {path} changed the ledger");
+        }
     }
 }

@@ -69,6 +69,14 @@ pub struct SignedIn {
     pub expires_at: String,
 }
 
+/// A new sign-in of a browser, whose token is in its cookie.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct BrowserSignIn {
+    pub who: WhoAmI,
+    /// RFC 3339.
+    pub expires_at: String,
+}
+
 /// The caller.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WhoAmI {
@@ -79,6 +87,9 @@ pub struct WhoAmI {
     /// `password` or `token`.
     pub method: String,
     pub signed_in_at: String,
+    /// True if the caller may read the whole ledger and everybody's sessions.
+    #[serde(default)]
+    pub audits: bool,
 }
 
 /// A token or sign-in, without its secret.
@@ -110,21 +121,28 @@ pub struct Group {
     pub members: Vec<String>,
 }
 
-impl From<&Caller> for WhoAmI {
-    fn from(caller: &Caller) -> Self {
+impl WhoAmI {
+    pub(crate) fn new(caller: &Caller, audits: bool) -> Self {
         Self {
             name: caller.name.to_string(),
             kind: kind_name(caller.kind).to_owned(),
             sign_in: caller.sign_in.to_string(),
             method: caller.method.clone(),
             signed_in_at: caller.signed_in_at.to_string(),
+            audits,
         }
     }
 }
 
-impl From<AppSignedIn> for SignedIn {
-    fn from(signed_in: AppSignedIn) -> Self {
-        Self { token: Secret(signed_in.token), who: (&signed_in.caller).into(), expires_at: signed_in.expires_at.to_string() }
+impl SignedIn {
+    pub(crate) fn new(signed_in: AppSignedIn, audits: bool) -> Self {
+        Self { who: WhoAmI::new(&signed_in.caller, audits), token: Secret(signed_in.token), expires_at: signed_in.expires_at.to_string() }
+    }
+}
+
+impl BrowserSignIn {
+    pub(crate) fn new(signed_in: &AppSignedIn, audits: bool) -> Self {
+        Self { who: WhoAmI::new(&signed_in.caller, audits), expires_at: signed_in.expires_at.to_string() }
     }
 }
 

@@ -42,6 +42,12 @@ pub struct LedgerEntry {
 pub struct LedgerProof {
     pub index: u64,
     pub proof: String,
+    /// Key of the entry's commitment, base64; absent if the body was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// What the entry commits to: HMAC-SHA256 with that key over these bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
 }
 
 /// The key that signs the log's checkpoints.
@@ -76,9 +82,19 @@ impl From<&Exported> for LedgerEntry {
 }
 
 /// The proof as a file that stands alone.
-pub(crate) fn proof_text(proof: &safeconduct_app::Proof) -> String {
+fn proof_text(proof: &safeconduct_app::Proof) -> String {
     let hashes: String = proof.hashes.iter().map(|hash| format!("{}\n", STANDARD.encode(hash))).collect();
     format!("c2sp.org/tlog-proof@v1\nextra {}\nindex {}\n{hashes}\n{}", STANDARD.encode(&proof.leaf), proof.index, proof.checkpoint)
+}
+
+impl From<&safeconduct_app::Proof> for LedgerProof {
+    fn from(proof: &safeconduct_app::Proof) -> Self {
+        let (key, body) = match &proof.body {
+            Some((key, body)) => (Some(STANDARD.encode(key)), Some(body.clone())),
+            None => (None, None),
+        };
+        Self { index: proof.index, proof: proof_text(proof), key, body }
+    }
 }
 
 impl LedgerEntry {

@@ -22,7 +22,6 @@ pub use resource::*;
 pub use session::*;
 pub use status::*;
 
-pub(crate) use ledger::proof_text;
 pub(crate) use policy::bundle;
 
 use serde::{Deserialize, Serialize};

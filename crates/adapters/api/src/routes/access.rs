@@ -31,6 +31,7 @@ const LINES_AHEAD: usize = 64;
 
 /// Which access requests to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListParams {
     /// `mine` (default), `to-approve` or `all` that the caller may see.
@@ -39,6 +40,8 @@ pub(crate) struct ListParams {
     state: Option<String>,
     /// Only on this resource.
     resource: Option<String>,
+    /// Only of this principal.
+    requester: Option<String>,
     /// Only older than this one.
     before: Option<String>,
     /// At most this many, 1 to 200; 50 if absent.
@@ -46,7 +49,7 @@ pub(crate) struct ListParams {
 }
 
 /// Access requests, newest first.
-#[utoipa::path(get, path = "/api/v1/access-requests", tag = "access requests", params(ListParams), responses((status = 200, body = Vec<dto::AccessRequest>), (status = 400, body = dto::Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, operation_id = "list_access_requests", path = "/api/v1/access-requests", tag = "access requests", params(ListParams), responses((status = 200, body = Vec<dto::AccessRequest>), (status = 400, body = dto::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     Signed(caller): Signed,
@@ -61,6 +64,7 @@ pub(crate) async fn list(
     let query = ports::AccessQuery {
         state: params.state,
         resource: params.resource.map(|name| dto::parse("resource", &name)).transpose()?,
+        requester: params.requester.map(|name| dto::parse("requester", &name)).transpose()?,
         before: params.before.map(|id| dto::parse("before", &id)).transpose()?,
         limit: page(params.limit),
         ..ports::AccessQuery::default()
@@ -146,6 +150,7 @@ pub(crate) async fn cancel(
 
 /// How long to wait.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WaitParams {
     /// Seconds, at most 60; 30 if absent.

@@ -11,10 +11,11 @@ use axum::{
 use futures_util::{Stream, stream};
 use safeconduct_app::{App, Caller, News};
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use zeroize::Zeroizing;
 
 use crate::{
     dto,
-    extract::{Closing, From, Signed, bearer},
+    extract::{CallerSecret, Closing, From, Signed},
     problem::Failure,
     state::ApiState,
 };
@@ -35,17 +36,17 @@ const AT_ONCE: u32 = 200;
 pub(crate) async fn events(
     State(state): State<ApiState>,
     Signed(caller): Signed,
+    CallerSecret(secret): CallerSecret,
     From(source): From,
     closing: Closing,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
     let place = Arc::clone(&state.streams).try_acquire_owned().map_err(|_| Failure::too_many("too many streams are open"))?;
-    let token = bearer(&headers).ok_or_else(Failure::not_signed_in)?.to_owned();
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse::<u64>().ok());
     // Listening begins before anything is read back, so that nothing falls between.
     let news = state.app.subscribe();
     let mut follower =
-        Follower { news, app: state.app, caller, token, source, closing, last, ready: VecDeque::new(), behind: false, _place: place };
+        Follower { news, app: state.app, caller, secret, source, closing, last, ready: VecDeque::new(), behind: false, _place: place };
     if let Some(last) = last {
         let size = follower.app.ledger_size().await?;
         let missing = size.saturating_sub(last.saturating_add(1));
@@ -63,7 +64,7 @@ pub(crate) async fn events(
 struct Follower {
     app: App,
     caller: Caller,
-    token: String,
+    secret: Zeroizing<String>,
     source: String,
     closing: Closing,
     news: broadcast::Receiver<Arc<News>>,
@@ -124,7 +125,7 @@ impl Follower {
 
     /// `None` ends the stream: the sign-in does not hold any more.
     async fn recheck(&mut self) -> Option<()> {
-        self.caller = self.app.authenticate(&self.token, &self.source).await.ok()?;
+        self.caller = self.app.authenticate(&self.secret, &self.source).await.ok()?;
         Some(())
     }
 }

@@ -16,6 +16,7 @@ use crate::{
 
 /// Which grants to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListParams {
     /// True for all that the caller may see, else only own ones.
@@ -28,7 +29,7 @@ pub(crate) struct ListParams {
 }
 
 /// Grants, newest first. Those still open unless `ended` is set.
-#[utoipa::path(get, path = "/api/v1/grants", tag = "grants", params(ListParams), responses((status = 200, body = Vec<dto::AccessRequest>)))]
+#[utoipa::path(get, operation_id = "list_grants", path = "/api/v1/grants", tag = "grants", params(ListParams), responses((status = 200, body = Vec<dto::AccessRequest>)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     Signed(caller): Signed,

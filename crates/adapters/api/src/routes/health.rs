@@ -1,9 +1,6 @@
-//! Whether the node lives, whether it is ready, how it stands, and where its links lead.
+//! Whether the node lives, whether it is ready, and how it stands.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 
 use crate::{dto, extract::Signed, problem::Failure, state::ApiState};
 
@@ -24,14 +21,4 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<Json<dto::He
 #[utoipa::path(get, path = "/api/v1/status", tag = "node", responses((status = 200, body = dto::Status), (status = 401, body = dto::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn status(State(state): State<ApiState>, Signed(_caller): Signed) -> Json<dto::Status> {
     Json(state.app.status().await.into())
-}
-
-/// Where links in notices lead: says in plain text how to look at the access request. Knows nothing about it and decides nothing.
-#[utoipa::path(get, path = "/access-requests/{id}", tag = "node", security(()), params(("id" = String, Path,)), responses((status = 200, body = String, content_type = "text/plain"), (status = 404, body = dto::Problem, content_type = "application/problem+json")))]
-pub(crate) async fn link(Path(id): Path<String>) -> Result<String, Failure> {
-    let id: safeconduct_model::AccessRequestId = id.parse().map_err(|_| Failure::no_such_path())?;
-    Ok(format!(
-        "Access request {id}\n\n  look at it:   safeconduct show {id}\n  approve it:   safeconduct approve {id}\n  deny it:      safeconduct deny {id} --comment \"…\"\n\n\
-         Who may see and decide it is found out there; this page decides nothing.\n"
-    ))
 }

@@ -5,15 +5,16 @@ use std::time::Instant;
 use axum::{
     Json,
     extract::{Path, State},
-    http::StatusCode,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
 };
-use safeconduct_app::ProblemKind;
+use safeconduct_app::{ProblemKind, SignedIn};
 use safeconduct_model::{PrincipalName, SignInId};
 
 use super::DONE;
 use crate::{
-    dto,
-    extract::{Body, From, Part, Signed},
+    browser, dto,
+    extract::{Body, From, FromPage, Part, Signed},
     problem::Failure,
     state::ApiState,
 };
@@ -29,32 +30,55 @@ pub(crate) async fn sign_in(
     From(source): From,
     Body(body): Body<dto::SignIn>,
 ) -> Result<Json<dto::SignedIn>, Failure> {
-    let began = Instant::now();
-    if !state.attempts.may_try(&body.name, &source, began) {
-        return Err(Failure::too_many("too many failed sign-ins"));
-    }
-    match state.app.sign_in(&body.name, body.password.0, &source).await {
-        Ok(signed_in) => Ok(Json(signed_in.into())),
-        Err(problem) => {
-            if problem.kind == ProblemKind::NotSignedIn {
-                state.attempts.failed(&body.name, &source, began);
-            }
-            Err(problem.into())
-        }
-    }
+    let signed_in = try_sign_in(&state, body, &source).await?;
+    let audits = state.app.audits(&signed_in.caller);
+    Ok(Json(dto::SignedIn::new(signed_in, audits)))
 }
 
-/// Ends the sign-in whose token the call carries.
+async fn try_sign_in(state: &ApiState, body: dto::SignIn, source: &str) -> Result<SignedIn, Failure> {
+    let began = Instant::now();
+    if !state.attempts.may_try(&body.name, source, began) {
+        return Err(Failure::too_many("too many failed sign-ins"));
+    }
+    state.app.sign_in(&body.name, body.password.0, source).await.map_err(|problem| {
+        if problem.kind == ProblemKind::NotSignedIn {
+            state.attempts.failed(&body.name, source, began);
+        }
+        problem.into()
+    })
+}
+
+/// Signs a browser in: the token comes as a cookie that no page can read. Only a page of the gateway's own may ask, with the header
+/// `X-Safeconduct-Page: 1`; so must every later write that is signed in by the cookie.
+#[utoipa::path(post, path = "/api/v1/browser/sign-in", tag = "sign-in", security(()), request_body = dto::SignIn, responses(
+    (status = 200, body = dto::BrowserSignIn),
+    (status = 401, description = "wrong name or password: one answer for both", body = dto::Problem, content_type = "application/problem+json"),
+    (status = 403, description = "not from a page of the gateway's own", body = dto::Problem, content_type = "application/problem+json"),
+    (status = 429, body = dto::Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn browser_sign_in(
+    State(state): State<ApiState>,
+    _page: FromPage,
+    From(source): From,
+    Body(body): Body<dto::SignIn>,
+) -> Result<Response, Failure> {
+    let signed_in = try_sign_in(&state, body, &source).await?;
+    let cookie = browser::signed_in(&signed_in).ok_or_else(Failure::internal)?;
+    let answer = dto::BrowserSignIn::new(&signed_in, state.app.audits(&signed_in.caller));
+    Ok(([(header::SET_COOKIE, cookie)], Json(answer)).into_response())
+}
+
+/// Ends the sign-in whose token or cookie the call carries.
 #[utoipa::path(post, path = "/api/v1/sign-out", tag = "sign-in", responses((status = 204), (status = 401, body = dto::Problem, content_type = "application/problem+json")))]
-pub(crate) async fn sign_out(State(state): State<ApiState>, Signed(caller): Signed) -> Result<StatusCode, Failure> {
+pub(crate) async fn sign_out(State(state): State<ApiState>, Signed(caller): Signed) -> Result<impl IntoResponse, Failure> {
     state.app.sign_out(&caller).await?;
-    Ok(DONE)
+    Ok((DONE, [(header::SET_COOKIE, browser::signed_out())]))
 }
 
 /// Who the caller is.
 #[utoipa::path(get, path = "/api/v1/whoami", tag = "sign-in", responses((status = 200, body = dto::WhoAmI), (status = 401, body = dto::Problem, content_type = "application/problem+json")))]
-pub(crate) async fn whoami(Signed(caller): Signed) -> Json<dto::WhoAmI> {
-    Json((&caller).into())
+pub(crate) async fn whoami(State(state): State<ApiState>, Signed(caller): Signed) -> Json<dto::WhoAmI> {
+    Json(dto::WhoAmI::new(&caller, state.app.audits(&caller)))
 }
 
 /// Chooses a password with a one-time code.

@@ -19,6 +19,7 @@ use crate::{
 
 /// Which entries to read.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TailParams {
     /// Index of the first; the newest ones if absent.
@@ -78,5 +79,5 @@ pub(crate) async fn proof(
     Part(index): Part<u64>,
 ) -> Result<Json<dto::LedgerProof>, Failure> {
     let proof = state.app.prove(&caller, index).await?;
-    Ok(Json(dto::LedgerProof { index, proof: dto::proof_text(&proof) }))
+    Ok(Json(dto::LedgerProof::from(&proof)))
 }

@@ -25,7 +25,7 @@ use safeconduct_app::App;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::{
     OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -56,6 +56,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 fn quick_routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(identity::sign_in))
+        .routes(routes!(identity::browser_sign_in))
         .routes(routes!(identity::sign_out))
         .routes(routes!(identity::whoami))
         .routes(routes!(identity::choose_password))
@@ -90,7 +91,6 @@ fn quick_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(health::status))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
-        .routes(routes!(health::link))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .merge(
             OpenApiRouter::new()
@@ -129,8 +129,8 @@ async fn in_time(
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(dto::Problem, dto::ResultLine, dto::News)),
-    modifiers(&Bearer),
-    security(("bearer" = [])),
+    modifiers(&Secrets),
+    security(("bearer" = []), ("cookie" = [])),
     tags(
         (name = "sign-in", description = "Signing in and out; tokens"),
         (name = "access requests", description = "Asking, deciding, running"),
@@ -146,12 +146,18 @@ async fn in_time(
 struct Document;
 
 /// Declares how callers authenticate.
-struct Bearer;
+struct Secrets;
 
-impl utoipa::Modify for Bearer {
+impl utoipa::Modify for Secrets {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-        document.components.get_or_insert_with(Default::default).add_security_scheme("bearer", scheme);
+        let cookie = ApiKeyValue::with_description(
+            "__Host-safeconduct",
+            "For the gateway's own pages. A write signed in by it carries `X-Safeconduct-Page: 1` and comes from the gateway's origin.",
+        );
+        let components = document.components.get_or_insert_with(Default::default);
+        components.add_security_scheme("bearer", scheme);
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 

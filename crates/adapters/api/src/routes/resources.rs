@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What the caller may ask for.
-#[utoipa::path(get, path = "/api/v1/resources", tag = "resources", responses((status = 200, body = Vec<dto::Resource>)))]
+#[utoipa::path(get, operation_id = "list_resources", path = "/api/v1/resources", tag = "resources", responses((status = 200, body = Vec<dto::Resource>)))]
 pub(crate) async fn list(State(state): State<ApiState>, Signed(caller): Signed) -> Result<Json<Vec<dto::Resource>>, Failure> {
     Ok(Json(state.app.resources(&caller).await?.iter().map(Into::into).collect()))
 }

@@ -16,6 +16,7 @@ use crate::{
 
 /// Which sessions to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListParams {
     /// True for open ones only, false for ended ones only.
@@ -28,7 +29,7 @@ pub(crate) struct ListParams {
 }
 
 /// Sessions that the caller may see, newest first.
-#[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions", params(ListParams), responses((status = 200, body = Vec<dto::Session>)))]
+#[utoipa::path(get, operation_id = "list_sessions", path = "/api/v1/sessions", tag = "sessions", params(ListParams), responses((status = 200, body = Vec<dto::Session>)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     Signed(caller): Signed,
@@ -58,6 +59,7 @@ pub(crate) async fn kill(
 
 /// Which records to read.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecordingParams {
     /// Number of the first record; 1 if absent.

@@ -58,7 +58,7 @@ fn page(stage: &Stage) -> String {
         r#"
 Safeconduct is running.
   PostgreSQL door  localhost:{door}
-  API              {api}
+  API and web app  {api}
 
 Nobody can do anything yet. Everybody is signed in and has a command of their
 own; paste this into two terminals, alice's and everybody else's:
@@ -68,6 +68,11 @@ own; paste this into two terminals, alice's and everybody else's:
   alice     engineer               bob, dora  DBAs, who approve
   carol     auditor                ann, abe   administrators
   deployer  a workload
+
+In a browser, at the address of the web app, everybody has a password; the
+browser warns because the certificate is this demonstration's own:
+
+{passwords}
 
 1. Locked by default; then a read that policy allows at once
 
@@ -114,5 +119,12 @@ Ctrl-C ends it and leaves nothing behind.
 "#,
         door = stage.running.door.port(),
         api = stage.running.config.public_url,
+        passwords = passwords(stage),
     )
+}
+
+/// Two people to a line.
+fn passwords(stage: &Stage) -> String {
+    let people: Vec<String> = stage::PEOPLE.iter().map(|(name, _, _)| format!("    {name:<8} {:<16}", stage.password(name))).collect();
+    people.chunks(2).map(|line| line.concat().trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }

@@ -92,7 +92,7 @@ impl Stage {
         }
         let private = folder.join("node");
         private_directory(&private).map_err(|e| Failure::local("making the node's directory", &e))?;
-        let password = random()?;
+        let password = random::<24>()?;
         let password_file = private.join("upstream.password");
         std::fs::write(&password_file, password.as_bytes()).map_err(|e| Failure::local("writing the database password", &e))?;
         fill(postgres, &password)?;
@@ -119,6 +119,11 @@ impl Stage {
     /// Where each person's command is.
     pub fn commands(&self) -> PathBuf {
         self.folder.path().join("bin")
+    }
+
+    /// What somebody signs in with in a browser.
+    pub fn password(&self, who: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join("people").join(who).join("password")).unwrap_or_default()
     }
 
     /// Leaves nothing behind.
@@ -174,7 +179,8 @@ async fn make_people(folder: &Path, running: &Running, stop: &watch::Receiver<bo
     let mut people = Vec::new();
     let mut passwords = Vec::new();
     for ((name, display_name, groups), workload) in PEOPLE.map(|p| (p, false)).into_iter().chain([(WORKLOAD, true)]) {
-        let password = random()?;
+        // Short enough to be typed on a telephone.
+        let password = random::<9>()?;
         people.push(Person {
             name: name.parse().map_err(invalid)?,
             display_name: display_name.to_owned(),
@@ -249,8 +255,8 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     file.write_all(bytes).map_err(failed)
 }
 
-fn random() -> Result<Zeroizing<String>, Failure> {
-    let mut bytes = Zeroizing::new([0_u8; 24]);
+fn random<const BYTES: usize>() -> Result<Zeroizing<String>, Failure> {
+    let mut bytes = Zeroizing::new([0_u8; BYTES]);
     SystemEntropy.fill(&mut *bytes).map_err(|e| Failure::new("DEMO-001", Exit::Error, e.to_string()))?;
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes)))
 }

@@ -108,7 +108,7 @@ impl Running {
         let tracing_until = watch::Sender::new(false);
         let ticking = app.ticking();
         let mut tasks = vec![tokio::spawn(gateway.run(stopped.clone()))];
-        let router = safeconduct_api::router(app.clone(), &safeconduct_api::ApiConfig::default());
+        let router = safeconduct_web::in_front_of(safeconduct_api::router(app.clone(), &safeconduct_api::ApiConfig::default()));
         let (https, mut until) = (Arc::clone(&keys.https), stopped.clone());
         tasks.push(tokio::spawn(async move {
             let shutdown = async move {

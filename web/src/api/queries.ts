@@ -1,0 +1,77 @@
+// What pages ask for, under names that news can make stale.
+import { infiniteQueryOptions, QueryClient, queryOptions } from "@tanstack/react-query";
+import { answer, api, Problem, Unreachable, type Ask } from "./client";
+
+const PAGE_SIZE = 50;
+
+export const queryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      // News says when something changed; nothing is asked for again without a reason.
+      staleTime: 60_000,
+      refetchOnWindowFocus: true,
+      // The browser's idea of being online says nothing about the gateway.
+      networkMode: "always",
+      retry: (count, error) => !(error instanceof Problem) && count < 2,
+      retryDelay: 500,
+    },
+    mutations: { networkMode: "always", retry: (count, error) => error instanceof Unreachable && count < 1 },
+  },
+});
+
+export const whoami = queryOptions({ queryKey: ["whoami"], queryFn: () => answer(api.GET("/api/v1/whoami")), staleTime: Infinity });
+
+export const status = queryOptions({ queryKey: ["status"], queryFn: () => answer(api.GET("/api/v1/status")) });
+
+/** Most that an inbox holds; beyond, it says so. */
+const INBOX = 200;
+
+export const countOf = (waiting: unknown[] | undefined) => (waiting?.length === INBOX ? `${INBOX}+` : String(waiting?.length ?? 0));
+
+export const toApprove = queryOptions({
+  queryKey: ["access", "to-approve"],
+  queryFn: () => answer(api.GET("/api/v1/access-requests", { params: { query: { list: "to-approve", limit: INBOX } } })),
+});
+
+export const mine = infiniteQueryOptions({
+  queryKey: ["access", "mine"],
+  queryFn: ({ pageParam }) =>
+    answer(api.GET("/api/v1/access-requests", { params: { query: { list: "mine", limit: PAGE_SIZE, ...(pageParam && { before: pageParam }) } } })),
+  initialPageParam: "",
+  getNextPageParam: (page) => (page.length === PAGE_SIZE ? page.at(-1)?.id : undefined),
+});
+
+export const accessRequest = (id: string) =>
+  queryOptions({ queryKey: ["access", "one", id], queryFn: () => answer(api.GET("/api/v1/access-requests/{id}", { params: { path: { id } } })) });
+
+/** What the same person asked of the same resource before, as far as the caller may know. */
+export const earlier = (requester: string, resource: string) =>
+  queryOptions({
+    queryKey: ["access", "earlier", requester, resource],
+    queryFn: () => answer(api.GET("/api/v1/access-requests", { params: { query: { list: "all", requester, resource, limit: 6 } } })),
+  });
+
+export const grants = queryOptions({ queryKey: ["access", "grants"], queryFn: () => answer(api.GET("/api/v1/grants", { params: { query: { limit: 200 } } })) });
+
+export const resources = queryOptions({ queryKey: ["resources"], queryFn: () => answer(api.GET("/api/v1/resources")) });
+
+export const preview = (ask: Ask) =>
+  queryOptions({ queryKey: ["preview", ask], queryFn: () => answer(api.POST("/api/v1/access-requests/preview", { body: ask })), staleTime: 10_000 });
+
+export const sessions = (live: boolean) =>
+  infiniteQueryOptions({
+    queryKey: ["sessions", live],
+    queryFn: ({ pageParam }) =>
+      answer(api.GET("/api/v1/sessions", { params: { query: { live, limit: PAGE_SIZE, ...(pageParam && { before: pageParam }) } } })),
+    initialPageParam: "",
+    getNextPageParam: (page) => (page.length === PAGE_SIZE ? page.at(-1)?.id : undefined),
+  });
+
+export const recording = (id: string) =>
+  infiniteQueryOptions({
+    queryKey: ["recording", id],
+    queryFn: ({ pageParam }) =>
+      answer(api.GET("/api/v1/sessions/{id}/recording", { params: { path: { id }, query: { from: pageParam, limit: 200 } } })),
+    initialPageParam: 1,
+    getNextPageParam: (page, _, from) => (page.records.length === 200 ? from + 200 : undefined),
+  });

@@ -1,0 +1,94 @@
+// Joins the parts: routes, each loaded when it is first opened, around one cache and one line to the gateway.
+import { QueryClientProvider } from "@tanstack/react-query";
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet, redirect, RouterProvider } from "@tanstack/react-router";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { Problem } from "./api/client";
+import { hangUp } from "./api/live";
+import { queryClient, toApprove, whoami } from "./api/queries";
+import { NotFound, RouteError, Shell } from "./shell/Shell";
+import "./shell/theme";
+import "./style/base.css";
+import { Wait } from "./ui/feedback";
+
+const root = createRootRoute({ component: Outlet, notFoundComponent: NotFound, errorComponent: RouteError });
+
+/** A path of ours, or home: a link never leads elsewhere after signing in. */
+const ownPath = (to: unknown): string | undefined => (typeof to === "string" && /^\/(?![/\\])/.test(to) ? to : undefined);
+
+const signIn = createRoute({
+  getParentRoute: () => root,
+  path: "/sign-in",
+  validateSearch: (search): { to?: string } => ({ to: ownPath(search.to) }),
+  component: lazyRouteComponent(() => import("./pages/SignIn")),
+});
+
+const signedIn = createRoute({
+  getParentRoute: () => root,
+  id: "signed-in",
+  beforeLoad: async ({ location }) => {
+    try {
+      return { who: await queryClient.ensureQueryData(whoami) };
+    } catch (error) {
+      if (error instanceof Problem && error.status === 401) throw redirect({ to: "/sign-in", search: { to: location.href }, replace: true });
+      throw error;
+    }
+  },
+  component: Shell,
+  errorComponent: RouteError,
+  notFoundComponent: NotFound,
+  pendingComponent: () => (
+    <main className="main">
+      <Wait />
+    </main>
+  ),
+});
+
+const page = <const P extends string>(path: P, load: () => Promise<{ default: React.ComponentType }>) =>
+  createRoute({ getParentRoute: () => signedIn, path, component: lazyRouteComponent(load) });
+
+const home = page("/", () => import("./pages/Home"));
+const approvals = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/approvals",
+  validateSearch: (search): { at?: string } => ({ at: typeof search.at === "string" ? search.at : undefined }),
+  loader: () => void queryClient.prefetchQuery(toApprove),
+  component: lazyRouteComponent(() => import("./pages/Approvals")),
+});
+const accessRequest = page("/access-requests/$id", () => import("./pages/AccessRequest"));
+const resource = page("/resources/$name", () => import("./pages/Resource"));
+const sessions = page("/sessions", () => import("./pages/Sessions"));
+const session = page("/sessions/$id", () => import("./pages/Session"));
+
+const router = createRouter({
+  routeTree: root.addChildren([signIn, signedIn.addChildren([home, approvals, accessRequest, resource, sessions, session])]),
+  defaultPreload: "intent",
+  scrollRestoration: true,
+  defaultPendingMs: 150,
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}
+
+// Whatever is refused for want of a sign-in leads to the sign-in page, and back.
+const signedOut = (error: unknown) => {
+  if (!(error instanceof Problem) || error.status !== 401 || router.state.location.pathname === "/sign-in") return;
+  hangUp();
+  queryClient.removeQueries();
+  void router.navigate({ to: "/sign-in", search: { to: router.state.location.href }, replace: true });
+};
+queryClient.getQueryCache().config.onError = signedOut;
+queryClient.getMutationCache().config.onError = signedOut;
+
+const app = document.getElementById("app");
+if (app)
+  createRoot(app).render(
+    <StrictMode>
+      <QueryClientProvider client={queryClient}>
+        <RouterProvider router={router} />
+      </QueryClientProvider>
+    </StrictMode>,
+  );

@@ -1,0 +1,265 @@
+// One session: what was sent, how each statement ended, and whether the recording is what the ledger says. Live ones follow along.
+import { useInfiniteQuery, useMutation } from "@tanstack/react-query";
+import { getRouteApi, Link } from "@tanstack/react-router";
+import { useEffect, useMemo, useState } from "react";
+import { answer, api, once, Problem, type Recording } from "../api/client";
+import { queryClient, recording } from "../api/queries";
+import { Sql } from "../sql/Sql";
+import { useTitle } from "../shell/Shell";
+import { Dialog, Empty, Failed, toast, Wait } from "../ui/feedback";
+import { useKeys } from "../ui/keys";
+import { Operations, State } from "../ui/state";
+import { Shown } from "../ui/text";
+import { At, clockTime } from "../ui/time";
+
+const route = getRouteApi("/signed-in/sessions/$id");
+/** Statements of a live session are journaled, not news: they are looked at again this often. */
+const FOLLOW_MS = 1000;
+
+interface Entry {
+  n: number;
+  at: string;
+  what: string;
+  text?: string;
+  statement?: number;
+  operations?: string;
+  grant?: string;
+  claimed?: string;
+  parameters?: { shown: string | null }[];
+  command?: string;
+  rows?: number;
+  sqlstate?: string;
+  message?: string;
+  duration_micros?: number;
+  why?: string;
+  how?: string;
+  access_request?: string;
+  source?: string;
+}
+
+type Kind = "all" | "changes" | "held" | "errors";
+
+export default function SessionPage() {
+  const { id } = route.useParams();
+  useTitle(id);
+  const query = useInfiniteQuery({
+    ...recording(id),
+    refetchInterval: ({ state }) => (state.data?.pages[0]?.session.closed_at ? false : FOLLOW_MS),
+  });
+  const { data, error, isPending, refetch, hasNextPage, isFetchingNextPage, fetchNextPage } = query;
+  const [only, setOnly] = useState<Kind>("all");
+  const [current, setCurrent] = useState(0);
+  const [ending, setEnding] = useState(false);
+  const entries = useMemo(() => (data?.pages ?? []).flatMap((page) => page.records as unknown as Entry[]), [data]);
+  const outcomes = useMemo(() => new Map(entries.filter((entry) => entry.what === "outcome").map((entry) => [entry.statement, entry])), [entries]);
+  const shown = entries.filter((entry) => entry.what !== "outcome" && matches(entry, only, outcomes));
+  const move = (by: number) => setCurrent(Math.min(Math.max(0, current + by), shown.length - 1));
+  useKeys({ j: () => move(1), k: () => move(-1) });
+  useEffect(() => {
+    document.querySelector(`[data-n="${shown[current]?.n}"]`)?.scrollIntoView({ block: "nearest" });
+  });
+  if (isPending) return <Wait lines={8} />;
+  if (error && !data)
+    return error instanceof Problem && [400, 404].includes(error.status) ? (
+      <Empty title="Nothing to see here">
+        <p>There is no session {id}, or it is not yours to know of.</p>
+        <Link to="/sessions" className="button">
+          Sessions
+        </Link>
+      </Empty>
+    ) : (
+      <Failed error={error} retry={() => void refetch()} />
+    );
+  const last = data.pages.at(-1) as Recording;
+  const { session } = last;
+  return (
+    <article className="card" aria-label={`session ${id}`}>
+      <header className="stack">
+        <div className="row apart">
+          <h1>
+            <Shown text={session.principal} /> <span className="quiet">→</span> <Shown text={`${session.resource}/${session.database}`} />
+          </h1>
+          <State of={session.closed_at ? "closed" : "live"} />
+        </div>
+        <p className="quiet">
+          opened <At at={session.opened_at} /> from <span className="mono"><Shown text={session.source} /></span>, {entries.filter((entry) => entry.what === "intent").length} statements{hasNextPage && " so far"}
+          {session.closed_at && (
+            <>
+              ; closed <At at={session.closed_at} />: <Shown text={session.closed_why ?? ""} />
+            </>
+          )}
+        </p>
+        <Intact chunks={last.chunks} live={!session.closed_at} />
+        <div className="row apart">
+          <div className="tabs" role="group" aria-label="show">
+            {(["all", "changes", "held", "errors"] as const).map((kind) => (
+              <button key={kind} type="button" aria-pressed={only === kind} onClick={() => (setOnly(kind), setCurrent(0))}>
+                {kind}
+              </button>
+            ))}
+          </div>
+          {!session.closed_at && (
+            <button type="button" className="button danger" onClick={() => setEnding(true)}>
+              End it…
+            </button>
+          )}
+        </div>
+      </header>
+      <ol>
+        {shown.map((entry, at) => (
+          <li key={entry.n} className="record" data-n={entry.n} aria-current={at === current} onClick={() => setCurrent(at)}>
+            <time dateTime={entry.at} title={entry.at} className="quiet">
+              {clockTime(entry.at)}
+            </time>
+            <Row entry={entry} outcome={outcomes.get(entry.statement)} />
+          </li>
+        ))}
+      </ol>
+      {shown.length === 0 && <Empty title={only === "all" ? "Nothing was sent" : `No ${only} in it`} />}
+      {hasNextPage && (
+        <button type="button" className="button" disabled={isFetchingNextPage} onClick={() => void fetchNextPage()}>
+          More
+        </button>
+      )}
+      {ending && <End id={id} close={() => setEnding(false)} />}
+    </article>
+  );
+}
+
+function matches(entry: Entry, only: Kind, outcomes: Map<number | undefined, Entry>): boolean {
+  switch (only) {
+    case "changes": return entry.what === "intent" && /write|ddl|admin|unknown|unrestricted|temp/.test(entry.operations ?? "");
+    case "held": return entry.what === "held" || entry.what === "hold_ended";
+    case "errors": return entry.what === "refused" || (entry.what === "intent" && outcomes.get(entry.statement)?.sqlstate !== undefined);
+    default: return true;
+  }
+}
+
+function Intact({ chunks, live }: { chunks: Recording["chunks"]; live: boolean }) {
+  const broken = chunks.filter((chunk) => !chunk.intact);
+  const recovered = chunks.some((chunk) => chunk.recovered);
+  if (broken.length > 0)
+    return (
+      <div className="note bad">
+        <strong>Not what the ledger says.</strong> {broken.length} of {chunks.length} parts of this recording differ from their digests.
+      </div>
+    );
+  return (
+    <p className="hint">
+      {chunks.length > 0 ? `✓ ${chunks.length} sealed ${chunks.length === 1 ? "part has the digest" : "parts have the digests"} that the ledger holds` : ""}
+      {recovered && "; sealed after a crash: its end may be missing"}
+      {live && `${chunks.length > 0 ? "; " : ""}what is new is sealed later`}
+    </p>
+  );
+}
+
+function Row({ entry, outcome }: { entry: Entry; outcome: Entry | undefined }) {
+  switch (entry.what) {
+    case "intent":
+      return (
+        <div className="stack">
+          <Sql text={entry.text ?? ""} plain />
+          {(entry.parameters ?? []).length > 0 && (
+            <p className="mono">
+              {entry.parameters?.map((parameter, at) => (
+                <span key={at}>
+                  ${at + 1} = <Shown text={parameter.shown ?? "NULL"} />{" "}
+                </span>
+              ))}
+            </p>
+          )}
+          <p className="row quiet">
+            <Operations of={(entry.operations ?? "").split("+")} />
+            {outcome ? <Outcome of={outcome} /> : <State of="unknown" />}
+            {entry.claimed && (
+              <Link to="/access-requests/$id" params={{ id: entry.claimed }} className="mono">
+                {entry.claimed}
+              </Link>
+            )}
+          </p>
+        </div>
+      );
+    case "refused":
+      return (
+        <div className="stack">
+          <Sql text={entry.text ?? ""} plain />
+          <p className="row">
+            <State of="refused_not_run" /> <span className="quiet"><Shown text={entry.why ?? ""} /></span>
+          </p>
+        </div>
+      );
+    case "held":
+      return (
+        <div className="stack">
+          <Sql text={entry.text ?? ""} plain />
+          <p className="row">
+            <State of="held" />
+            <Link to="/access-requests/$id" params={{ id: entry.access_request ?? "" }} className="mono">
+              {entry.access_request}
+            </Link>
+          </p>
+        </div>
+      );
+    case "hold_ended":
+      return (
+        <p>
+          <span className="mono">{entry.access_request}</span>: <Shown text={entry.how ?? ""} />
+        </p>
+      );
+    case "opened": return <p>opened</p>;
+    case "closed": return <p>closed: <Shown text={entry.why ?? ""} /></p>;
+    case "cancel_requested": return <p>the client asked to cancel</p>;
+    default: return <p className="mono">{entry.what}</p>;
+  }
+}
+
+function Outcome({ of }: { of: Entry }) {
+  return (
+    <>
+      {of.sqlstate ? <State of="failed" /> : <State of="executed" />}
+      <span className="mono">
+        <Shown text={of.sqlstate ? `${of.sqlstate} ${of.message ?? ""}` : `${of.command ?? ""}`} />
+      </span>
+      <span>{((of.duration_micros ?? 0) / 1000).toFixed(1)} ms</span>
+    </>
+  );
+}
+
+function End({ id, close }: { id: string; close: () => void }) {
+  const [reason, setReason] = useState("");
+  const end = useMutation({
+    mutationFn: () => answer(api.POST("/api/v1/sessions/{id}/kill", { params: { path: { id } }, headers: once(), body: { reason: reason.trim() } })),
+    onSuccess: () => {
+      close();
+      toast("Ended");
+      void queryClient.invalidateQueries({ queryKey: ["recording", id] });
+      void queryClient.invalidateQueries({ queryKey: ["sessions"] });
+    },
+  });
+  return (
+    <Dialog title="End this session?" onClose={close}>
+      <form
+        className="stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          end.mutate();
+        }}
+      >
+        <p>The statement that runs is cancelled and the connection closed. The grant stays.</p>
+        <label className="field">
+          <span>Why</span>
+          <input className="input" required autoFocus value={reason} maxLength={2000} onChange={(event) => setReason(event.target.value)} autoComplete="off" />
+        </label>
+        {end.error && <Failed error={end.error} />}
+        <div className="end">
+          <button type="button" className="button" onClick={close}>
+            Not now
+          </button>
+          <button type="submit" className="button danger first" disabled={end.isPending || reason.trim() === ""}>
+            End it
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,208 @@
+// The frame around every page: where one is, what waits, whether news arrives, who one is.
+import { useQuery } from "@tanstack/react-query";
+import { Link, Outlet, useRouter, useRouterState, type ErrorComponentProps } from "@tanstack/react-router";
+import { useEffect, useRef, useState, type ReactNode } from "react";
+import { answer, api } from "../api/client";
+import { follow, hangUp, useLine } from "../api/live";
+import { countOf, queryClient, status, toApprove, whoami } from "../api/queries";
+import { envelopeOf, oneLine } from "../request/envelope";
+import { Empty, Failed, Toasts } from "../ui/feedback";
+import { Shown } from "../ui/text";
+import { clockTime } from "../ui/time";
+import { chooseTheme, chosenTheme, type Theme } from "./theme";
+
+export function Shell() {
+  useEffect(() => {
+    follow();
+    return hangUp;
+  }, []);
+  const { data: waiting } = useQuery(toApprove);
+  const { data: who } = useQuery(whoami);
+  useBell();
+  const count = countOf(waiting);
+  return (
+    <div className="shell">
+      <header className="top">
+        <Link to="/" className="brand" aria-label="Safeconduct, home">
+          <img src="/icon.svg" alt="" />
+          <span>Safeconduct</span>
+        </Link>
+        <nav className="nav" aria-label="Pages">
+          <Tab to="/" icon={<path d="M3 9.5 10 4l7 5.5V16a1 1 0 0 1-1 1H4a1 1 0 0 1-1-1z" />}>
+            Home
+          </Tab>
+          <Tab to="/approvals" icon={<path d="m4 10.5 4 4 8-9" />}>
+            Approvals{count !== "0" && <span className="count" aria-label={`${count} waiting`}>{count}</span>}
+          </Tab>
+          <Tab to="/sessions" icon={<path d="M3 5h14v10H3zM6 9l2 1.5L6 12M10 12h3" />}>
+            Sessions
+          </Tab>
+        </nav>
+        <Account name={who?.name ?? ""} />
+      </header>
+      <div>
+        <Line />
+        <Standing />
+        <main className="main">
+          <Outlet />
+        </main>
+      </div>
+      <Toasts />
+    </div>
+  );
+}
+
+function Tab({ to, icon, children }: { to: "/" | "/approvals" | "/sessions"; icon: ReactNode; children: ReactNode }) {
+  return (
+    <Link to={to} activeOptions={{ exact: to === "/", includeSearch: false }} activeProps={{ "aria-current": "page" }}>
+      <svg viewBox="0 0 20 20" fill="none" stroke="currentColor" strokeWidth="1.7" strokeLinecap="round" strokeLinejoin="round" aria-hidden="true">
+        {icon}
+      </svg>
+      {children}
+    </Link>
+  );
+}
+
+/** Says when what is shown may be old. */
+function Line() {
+  const { downSince } = useLine();
+  if (downSince === undefined) return null;
+  return (
+    <div className="banner" role="status">
+      No line to the gateway since {clockTime(new Date(downSince).toISOString())}. What you see may be old; deciding waits until it is back.
+    </div>
+  );
+}
+
+/** What everybody should know about the gateway. */
+function Standing() {
+  const { data } = useQuery(status);
+  if (data?.frozen) return <div className="banner" role="status">Nothing is live: <Shown text={data.frozen} /></div>;
+  if (data?.bundle_problem) return <div className="banner" role="status">The watched policy does not apply; the one before does: <Shown text={data.bundle_problem} /></div>;
+  return null;
+}
+
+function Account({ name }: { name: string }) {
+  const [theme, setTheme] = useState<Theme>(chosenTheme);
+  const ref = useRef<HTMLDetailsElement>(null);
+  const router = useRouter();
+  useEffect(() => {
+    const close = (event: Event) => {
+      const menu = ref.current;
+      if (menu?.open && (event instanceof KeyboardEvent ? event.key === "Escape" : !menu.contains(event.target as Node))) menu.open = false;
+    };
+    document.addEventListener("pointerdown", close);
+    document.addEventListener("keydown", close);
+    return () => {
+      document.removeEventListener("pointerdown", close);
+      document.removeEventListener("keydown", close);
+    };
+  }, []);
+  const signOut = async () => {
+    await answer(api.POST("/api/v1/sign-out")).catch(() => undefined);
+    hangUp();
+    queryClient.clear();
+    await router.navigate({ to: "/sign-in" });
+  };
+  const { data } = useQuery(status);
+  return (
+    <details className="account" ref={ref}>
+      <summary aria-label={`account of ${name}`}>
+        <span className="strong">
+          <Shown text={name} />
+        </span>
+        <span aria-hidden="true">▾</span>
+      </summary>
+      <div className="panel">
+        <div role="group" aria-label="theme" className="tabs">
+          {(["system", "light", "dark"] as const).map((each) => (
+            <button key={each} type="button" aria-pressed={theme === each} onClick={() => (chooseTheme(each), setTheme(each))}>
+              {each}
+            </button>
+          ))}
+        </div>
+        {data && (
+          <p className="hint">
+            <Shown text={data.gateway} />, version {data.version}
+            <br />
+            standing privilege: {data.standing_privilege.length}
+          </p>
+        )}
+        <button type="button" className="button" onClick={() => void signOut()}>
+          Sign out
+        </button>
+      </div>
+    </details>
+  );
+}
+
+/** A notification for what newly waits, if somebody allowed that and looks elsewhere. It leads to the page; deciding happens there. */
+function useBell() {
+  const { data } = useQuery(toApprove);
+  const known = useRef<Set<string>>(undefined);
+  useEffect(() => {
+    if (!data) return;
+    const before = known.current;
+    known.current = new Set(data.map((request) => request.id));
+    if (!before || typeof Notification === "undefined" || Notification.permission !== "granted" || !document.hidden) return;
+    for (const request of data.filter((each) => !before.has(each.id))) {
+      const bell = new Notification(`${request.requester} waits for approval on ${request.resource}`, { body: oneLine(envelopeOf(request)).slice(0, 200), tag: request.id });
+      bell.onclick = () => {
+        window.focus();
+        location.assign(`/access-requests/${request.id}`);
+      };
+    }
+  }, [data]);
+}
+
+/** The page's name, with how many wait in front. */
+export function useTitle(name: string) {
+  const { data } = useQuery({ ...toApprove, enabled: false });
+  const count = countOf(data);
+  useEffect(() => {
+    document.title = `${count !== "0" ? `(${count}) ` : ""}${name} · Safeconduct`;
+  }, [name, count]);
+}
+
+export function RouteError({ error, reset }: ErrorComponentProps) {
+  const router = useRouter();
+  // A part that does not come: no line, or the gateway runs another version, whose parts have other names.
+  if (error instanceof Error && /import/i.test(error.message) && /module|script/i.test(error.message))
+    return (
+      <main className="main">
+        <Empty title="This page could not be loaded">
+          <p>The gateway can’t be reached, or it runs another version now.</p>
+          <button type="button" className="button" onClick={() => location.reload()}>
+            Load again
+          </button>
+        </Empty>
+      </main>
+    );
+  return (
+    <main className="main stack">
+      <Failed
+        error={error}
+        retry={() => {
+          reset();
+          void router.invalidate();
+        }}
+      />
+    </main>
+  );
+}
+
+export function NotFound() {
+  const path = useRouterState({ select: (state) => state.location.pathname });
+  return (
+    <main className="main">
+      <Empty title="There is no such page">
+        <p className="mono">
+          <Shown text={path} />
+        </p>
+        <Link to="/" className="button">
+          Home
+        </Link>
+      </Empty>
+    </main>
+  );
+}
