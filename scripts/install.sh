@@ -57,6 +57,25 @@ need_command() {
   command -v "$1" >/dev/null || need "$2"
 }
 
+# A node that builds the web app: 20.19 or newer. Debian 12 has an older one; then one is put into the build directory, by npm.
+need_node() {
+  need_command npm npm || return 1
+  local new_enough='const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1)'
+  node -e "$new_enough" && return 0
+  local place=$target/node
+  if [ ! -x "$place/node_modules/node/bin/node" ]; then
+    if [ "${SAFECONDUCT_INSTALL:-yes}" = no ]; then
+      echo "error: the web app is built with node 20.19 or newer; this is $(node --version)" >&2
+      return 1
+    fi
+    echo "    installing: node 22"
+    mkdir -p "$place"
+    npm install --prefix "$place" --no-save --no-audit --no-fund --loglevel=error node@22 || return 1
+  fi
+  PATH=$place/node_modules/node/bin:$PATH
+  node -e "$new_enough"
+}
+
 # What it takes to build: a C compiler, and libclang for the bindings to PostgreSQL's parser.
 need_to_build() {
   if ! command -v cargo >/dev/null; then

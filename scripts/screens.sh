@@ -4,6 +4,7 @@
 set -euo pipefail
 . "$(dirname "$0")/install.sh"
 need postgresql chromium
+need_node
 scripts/web.sh
 cargo build --locked -p safeconduct
 mkdir -p docs/screens

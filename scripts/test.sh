@@ -15,6 +15,7 @@ need pgbouncer sqlmap chromium
 . scripts/drivers.sh
 
 step "web app"
+need_node
 scripts/web.sh
 (cd web && npm run --silent unit)
 

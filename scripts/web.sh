@@ -1,7 +1,8 @@
 #!/bin/bash
 # `make web`: builds the web app into web/dist, from where `cargo build` takes it into the binary. Does nothing if nothing changed.
 #
-# Without node it says so and leaves things as they are: a gateway without its pages is a whole gateway, and `cargo build` never needs node.
+# Gets node if there is none that is new enough. With --or-not it goes on without: a gateway without its pages is a whole gateway, and
+# `cargo build` never needs node.
 set -euo pipefail
 . "$(dirname "$0")/install.sh"
 
@@ -19,9 +20,7 @@ cannot() {
 }
 
 or_not=${1:-}
-command -v node >/dev/null && command -v npm >/dev/null || cannot "the web app is built with node 20.19 or newer and npm, which are not here"
-node -e 'const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1)' ||
-  cannot "the web app is built with node 20.19 or newer; this is $(node --version)"
+need_node || cannot "the web app is built with node 20.19 or newer and npm"
 stamp=web/dist/.built
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(made_from)" ] && [ -f web/dist/index.html ]; then
   echo "    the web app is built already"

@@ -38,7 +38,7 @@ export function Request({ request }: { request: AccessRequest }) {
       </header>
       <Check request={request} />
       <Section title={envelope.scope.scope === "exact" ? "What would run, once" : "What it would allow"}>
-        <What envelope={envelope} />
+        <What envelope={envelope} secondLock={request.second_lock ?? false} />
       </Section>
       {request.facts && (
         <Section title="What the gateway derived from it">
@@ -84,7 +84,7 @@ function Check({ request }: { request: AccessRequest }) {
   );
 }
 
-function What({ envelope }: { envelope: Envelope }) {
+function What({ envelope, secondLock }: { envelope: Envelope; secondLock: boolean }) {
   const { scope } = envelope;
   if (scope.scope === "exact") return <TheAction action={scope.action} />;
   const narrow = Object.entries(scope.narrow ?? {}).filter(([, names]) => names.length > 0);
@@ -107,6 +107,12 @@ function What({ envelope }: { envelope: Envelope }) {
           </dd>
         </div>
       ))}
+      {narrow.some(([kind]) => kind !== "databases") && (
+        <>
+          <dt>kept by</dt>
+          <dd>{secondLock ? "the gateway, which reads statements, and by rights on nothing else in the database" : "the gateway only, which reads statements; not by rights in the database"}</dd>
+        </>
+      )}
       <dt>for</dt>
       <dd>
         <strong className="strong">{duration(envelope.duration)}</strong> {envelope.origin.origin === "extension" ? "longer" : "once it starts; nothing makes it longer but a new access request"}
