@@ -16,6 +16,8 @@ const root = createRootRoute({ component: Outlet, notFoundComponent: NotFound, e
 /** A path of ours, or home: a link never leads elsewhere after signing in. */
 const ownPath = (to: unknown): string | undefined => (typeof to === "string" && /^\/(?![/\\])/.test(to) ? to : undefined);
 
+const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
+
 const signIn = createRoute({
   getParentRoute: () => root,
   path: "/sign-in",
@@ -59,9 +61,15 @@ const accessRequest = page("/access-requests/$id", () => import("./pages/AccessR
 const resource = page("/resources/$name", () => import("./pages/Resource"));
 const sessions = page("/sessions", () => import("./pages/Sessions"));
 const session = page("/sessions/$id", () => import("./pages/Session"));
+const sqlConsole = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/console",
+  validateSearch: (search): { resource?: string; request?: string } => ({ resource: text(search.resource), request: text(search.request) }),
+  component: lazyRouteComponent(() => import("./pages/Console")),
+});
 
 const router = createRouter({
-  routeTree: root.addChildren([signIn, signedIn.addChildren([home, approvals, accessRequest, resource, sessions, session])]),
+  routeTree: root.addChildren([signIn, signedIn.addChildren([home, approvals, accessRequest, resource, sessions, session, sqlConsole])]),
   defaultPreload: "intent",
   scrollRestoration: true,
   defaultPendingMs: 150,

@@ -37,6 +37,9 @@ export function Shell() {
           <Tab to="/sessions" icon={<path d="M3 5h14v10H3zM6 9l2 1.5L6 12M10 12h3" />}>
             Sessions
           </Tab>
+          <Tab to="/console" icon={<path d="m4 5 4.5 5L4 15M10 15h6" />}>
+            Console
+          </Tab>
         </nav>
         <Account name={who?.name ?? ""} />
       </header>
@@ -52,7 +55,7 @@ export function Shell() {
   );
 }
 
-function Tab({ to, icon, children }: { to: "/" | "/approvals" | "/sessions"; icon: ReactNode; children: ReactNode }) {
+function Tab({ to, icon, children }: { to: "/" | "/approvals" | "/sessions" | "/console"; icon: ReactNode; children: ReactNode }) {
   return (
     <Link to={to} activeOptions={{ exact: to === "/", includeSearch: false }} activeProps={{ "aria-current": "page" }}>
       <svg viewBox="0 0 20 20" fill="none" stroke="currentColor" strokeWidth="1.7" strokeLinecap="round" strokeLinejoin="round" aria-hidden="true">
