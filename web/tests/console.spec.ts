@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
-import { expect, settleAll, test } from "./gateway";
+import { expect, settleAll, test, type Gateway } from "./gateway";
 
 test.beforeEach(({ gateway }) => settleAll(gateway));
 
@@ -13,7 +13,12 @@ const write = async (page: Page, sql: string) => {
   await page.keyboard.insertText(sql);
 };
 
-test("a statement is foreseen as it is written, asked for by a key, and runs by itself once it is approved", async ({ gateway, as }) => {
+const approve = async (gateway: Gateway, id: string) => {
+  const { digest } = await gateway.json<{ digest: string }>("bob", "show", id);
+  await gateway.run("bob", "approve", id, "--yes", "--digest", digest);
+};
+
+test("a statement is foreseen as it is written, asked for by a key, and runs by itself once it is approved", async ({ gateway, as, complaints }) => {
   const alice = await as("alice");
   await alice.goto("/");
   await alice.getByRole("link", { name: "Console" }).click();
@@ -26,6 +31,9 @@ test("a statement is foreseen as it is written, asked for by a key, and runs by 
   await expect(alice.getByTestId("foreseen")).toContainText("No WHERE");
   await write(alice, "drop table (");
   await expect(alice.getByTestId("foreseen")).toContainText("Not understood");
+  await expect(alice.getByRole("button", { name: "Ask for approval" })).toBeDisabled();
+  // Browsers say every 400 aloud.
+  expect(complaints.splice(0).filter((complaint) => !complaint.includes("400"))).toEqual([]);
   // Writing asked nobody and ran nothing.
   expect(await gateway.ledgerSize()).toBe(before);
 
@@ -37,7 +45,7 @@ test("a statement is foreseen as it is written, asked for by a key, and runs by 
   await expect(asked).toContainText("Waits for one of dba");
   await expect(asked).toContainText("bob, dora may");
   const id = /rq-[0-9a-z]{12}/.exec(alice.url())?.[0] as string;
-  await gateway.run("bob", "approve", id);
+  await approve(gateway, id);
   await expect(asked.getByRole("cell", { name: "43", exact: true })).toBeVisible();
   await expect(asked.getByRole("cell", { name: "NULL" })).toBeVisible();
   await expect(asked.getByTestId("end")).toHaveText("executed");
@@ -102,7 +110,7 @@ test("a denial, a withdrawal and somebody else's access request are said, and no
   expect([await gateway.state(first), await gateway.state(second)]).toEqual(["denied", "withdrawn"]);
   // A link to one that is ready does not run it: somebody has to say so. Nobody else can.
   const ready = await gateway.pending("by a link", "update orders set status = 'sent' where id = 78");
-  await gateway.run("bob", "approve", ready);
+  await approve(gateway, ready);
   await alice.goto(`/console?request=${ready}`);
   await expect(asked.getByRole("button", { name: "Run it now, once" })).toBeVisible();
   const bob = await as("bob");

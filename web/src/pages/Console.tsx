@@ -5,6 +5,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { answer, api, once, Problem, type AccessRequest, type Ask } from "../api/client";
 import { useLine } from "../api/live";
+import { useOnce } from "../api/once";
 import { accessRequest, mine, preview, resources, whoami } from "../api/queries";
 import { Foreseen, NO_WORDS_YET, useLater, Verdict } from "../request/Foreseen";
 import { useRun } from "../request/result";
@@ -49,7 +50,8 @@ export default function Console() {
   const all = useQuery(resources);
   const history = useInfiniteQuery(mine);
   const [draft, change] = useDraft();
-  const [keys, setKeys] = useState(once);
+  // The same statement asked again on purpose is another asking.
+  const [times, setTimes] = useState(0);
   // What this page asked for runs when it may; what it only shows runs when somebody says so.
   const [armed, arm] = useState<string>();
   const queries = useQueryClient();
@@ -72,14 +74,14 @@ export default function Console() {
       queries.setQueryData(accessRequest(asked.id).queryKey, asked);
       void queries.invalidateQueries({ queryKey: ["access"] });
       arm(asked.id);
-      setKeys(once());
+      setTimes((times) => times + 1);
       go({ resource, request: asked.id });
     },
-    // What is sent next may be another asking.
-    onError: () => setKeys(once()),
   });
+  const keys = useOnce(`${times} ${JSON.stringify(body(draft.reason.trim()))}`, send.error);
   const outcome = foreseen.data?.decision.outcome;
-  const ready = written && draft.reason.trim() !== "" && !send.isPending && !(current && outcome === "deny");
+  const unfit = foreseen.error instanceof Problem && foreseen.error.status === 400;
+  const ready = written && draft.reason.trim() !== "" && !send.isPending && !(current && (outcome === "deny" || unfit));
   const submit = () => {
     if (ready) send.mutate();
   };
@@ -150,6 +152,12 @@ export default function Console() {
           <h2>What the gateway understands</h2>
           {!written ? (
             <p className="quiet">Write a statement: it is parsed as you write, and nothing else happens.</p>
+          ) : unfit && foreseen.error instanceof Problem ? (
+            // Half a statement is nothing to be alarmed about.
+            <div className="note" data-testid="foreseen">
+              <strong>Not understood as it stands.</strong>{" "}
+              <Shown text={foreseen.error.body.why ?? foreseen.error.message} />
+            </div>
           ) : foreseen.error ? (
             <Failed error={foreseen.error} />
           ) : foreseen.data ? (

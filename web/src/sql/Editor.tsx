@@ -55,6 +55,7 @@ export function Editor(props: Props) {
           Prec.highest(keymap.of([{ key: "Mod-Enter", run: (editor) => (closeCompletion(editor), latest.current.onRun(), true) }])),
           keymap.of([...completionKeymap, ...historyKeymap, ...defaultKeymap]),
           EditorView.contentAttributes.of({ "aria-label": latest.current.label, spellcheck: "false", autocapitalize: "none", autocorrect: "off" }),
+          replacing,
           EditorView.updateListener.of((update) => update.docChanged && latest.current.onChange(update.state.doc.toString())),
           theme,
         ],
@@ -73,6 +74,18 @@ export function Editor(props: Props) {
   // Keys that mean something on a page mean nothing here.
   return <div ref={host} className="editor" onKeyDown={(event) => event.stopPropagation()} />;
 }
+
+/** Browsers that replace coloured text by typed text keep its colours in an inline style, which the pages' policy forbids: it is replaced here. */
+const replacing = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    const { state } = view;
+    if (event.inputType !== "insertText" || event.data === null || event.isComposing || view.composing) return false;
+    if (state.selection.main.empty && state.doc.length > 0 && !event.data.includes("\n")) return false;
+    event.preventDefault();
+    view.dispatch(state.replaceSelection(event.data), { userEvent: "input.type", scrollIntoView: true });
+    return true;
+  },
+});
 
 /** The colours that statements have everywhere; custom properties reach into the shadow. */
 const colours = HighlightStyle.define([
