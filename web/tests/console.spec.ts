@@ -88,6 +88,11 @@ test("what is allowed runs at once, what is long is shown in parts, what fails s
   await alice.getByRole("button", { name: "Run", exact: true }).click();
   await expect(asked).toContainText("22012");
   await expect(asked.getByTestId("end")).toHaveText("failed");
+  // The same again on purpose is asked again.
+  const first = alice.url();
+  await alice.getByRole("button", { name: "Run", exact: true }).click();
+  await expect(alice).not.toHaveURL(first);
+  await expect(asked.getByTestId("end")).toHaveText("failed");
 });
 
 test("a denial, a withdrawal and somebody else's access request are said, and nothing runs", async ({ gateway, as, complaints }) => {
