@@ -45,6 +45,7 @@ test("the bundle, its cases and its versions are there to be read, and an applie
 test("who may not read the bundle may ask why about themselves, and nothing else", async ({ as }) => {
   const alice = await as("alice");
   await alice.goto("/policy?show=text");
+  await alice.getByLabel("On what").selectOption("orders-db");
   await expect(alice.getByTestId("explained")).toContainText("Allowed.");
   await expect(alice.getByLabel("Who")).toBeDisabled();
   await expect(alice.getByRole("link", { name: "cases" })).toHaveCount(0);
