@@ -23,8 +23,9 @@ export default function FileView({ path, text, line }: { path: string; text: str
           lineNumbers(),
           EditorView.lineWrapping,
           EditorState.readOnly.of(true),
+          EditorView.editable.of(false),
           // Focus and the arrow keys stay: a text that can't be reached by keyboard can't be read by everybody.
-          EditorView.contentAttributes.of({ "aria-label": path, "aria-readonly": "true" }),
+          EditorView.contentAttributes.of({ "aria-label": path, "aria-readonly": "true", tabindex: "0" }),
           highlightSpecialChars({ specialChars: new RegExp(ODD.source, "gu") }),
           languageOf(path),
           syntaxHighlighting(colours),

@@ -54,7 +54,7 @@ export function Editor(props: Props) {
           placeholder("select …"),
           Prec.highest(keymap.of([{ key: "Mod-Enter", run: (editor) => (closeCompletion(editor), latest.current.onRun(), true) }])),
           keymap.of([...completionKeymap, ...historyKeymap, ...defaultKeymap]),
-          EditorView.contentAttributes.of({ "aria-label": latest.current.label, spellcheck: "false", autocapitalize: "none", autocorrect: "off" }),
+          EditorView.contentAttributes.of({ "aria-label": latest.current.label, tabindex: "0", spellcheck: "false", autocapitalize: "none", autocorrect: "off" }),
           replacing,
           EditorView.updateListener.of((update) => update.docChanged && latest.current.onChange(update.state.doc.toString())),
           theme,
