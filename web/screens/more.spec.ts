@@ -5,7 +5,7 @@ import { expect, test } from "../tests/gateway";
 
 const folder = join(import.meta.dirname, "../../docs/screens");
 
-test("console and policy", async ({ gateway, as }) => {
+test("console, policy and insights", async ({ gateway, as }) => {
   const shot = async (page: Page, name: string) => {
     await expect(page.getByRole("status", { name: "loading" })).toHaveCount(0);
     await page.screenshot({ path: join(folder, `${name}.png`), animations: "disabled" });
@@ -16,6 +16,8 @@ test("console and policy", async ({ gateway, as }) => {
     await page.keyboard.insertText(sql);
   };
   await gateway.pending("ticket 812: stock was counted again", "update products set stock = stock - 1 where id = 42 returning id, stock");
+  const denied = await gateway.pending("ticket 815: clear the test orders", "delete from orders");
+  await gateway.run("dora", "deny", denied, "--comment", "not all of them");
   for (const width of [1440, 768, 360] as const) {
     for (const colorScheme of width === 768 ? (["light"] as const) : (["light", "dark"] as const)) {
       const options = { viewport: { width, height: width === 360 ? 740 : 900 }, colorScheme };
@@ -49,6 +51,9 @@ test("console and policy", async ({ gateway, as }) => {
         if (show === "versions") await expect(carol.locator("[data-proof=proved]").first()).toBeVisible();
         await shot(carol, name(`policy-${show}`));
       }
+      await carol.goto("/insights?days=7");
+      await expect(carol.getByRole("figure", { name: /by day/ }).getByRole("link").first()).toBeVisible();
+      await shot(carol, name("insights"));
       await alice.context().close();
       await carol.context().close();
     }

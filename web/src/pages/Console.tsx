@@ -224,7 +224,7 @@ function Asked({ id, armed, close, again }: { id: string; armed: boolean; close:
     );
   const text = sqlOf(request);
   return (
-    <section className="card stack" ref={top} aria-label="the access request" data-testid="asked">
+    <section className="card stack asked" ref={top} aria-label="the access request" data-testid="asked">
       <div className="row apart">
         <span className="row">
           <State of={running ? "claimed" : request.state} />

@@ -89,8 +89,8 @@ const replacing = EditorView.domEventHandlers({
 
 /** The colours that statements have everywhere; custom properties reach into the shadow. */
 const colours = HighlightStyle.define([
-  { tag: [tags.keyword, tags.typeName, tags.standard(tags.name)], color: "var(--keyword)" },
-  { tag: tags.keyword, fontWeight: "600" },
+  { tag: tags.keyword, color: "var(--keyword)", fontWeight: "600" },
+  { tag: [tags.typeName, tags.standard(tags.name)], color: "var(--keyword)" },
   { tag: [tags.string, tags.special(tags.string)], color: "var(--string)" },
   { tag: [tags.number, tags.bool, tags.null], color: "var(--number)" },
   { tag: tags.comment, color: "var(--ink-2)", fontStyle: "italic" },
