@@ -16,6 +16,8 @@ const root = createRootRoute({ component: Outlet, notFoundComponent: NotFound, e
 /** A path of ours, or home: a link never leads elsewhere after signing in. */
 const ownPath = (to: unknown): string | undefined => (typeof to === "string" && /^\/(?![/\\])/.test(to) ? to : undefined);
 
+const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
+
 const signIn = createRoute({
   getParentRoute: () => root,
   path: "/sign-in",
@@ -59,9 +61,40 @@ const accessRequest = page("/access-requests/$id", () => import("./pages/AccessR
 const resource = page("/resources/$name", () => import("./pages/Resource"));
 const sessions = page("/sessions", () => import("./pages/Sessions"));
 const session = page("/sessions/$id", () => import("./pages/Session"));
+const sqlConsole = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/console",
+  validateSearch: (search): { resource?: string; request?: string } => ({ resource: text(search.resource), request: text(search.request) }),
+  component: lazyRouteComponent(() => import("./pages/Console")),
+});
+const policy = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/policy",
+  validateSearch: (search): { show?: "explain" | "text" | "cases" | "versions"; hash?: string; file?: string; line?: number } => ({
+    show: search.show === "text" || search.show === "cases" || search.show === "versions" ? search.show : undefined,
+    hash: text(search.hash),
+    file: text(search.file),
+    line: typeof search.line === "number" && search.line > 0 ? search.line : undefined,
+  }),
+  component: lazyRouteComponent(() => import("./pages/Policy")),
+});
+const insights = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/insights",
+  validateSearch: (search): { days?: number; day?: string; came?: string; decided_by?: string; resource?: string; operations?: string; used?: boolean } => ({
+    ...(typeof search.days === "number" && [7, 30, 90].includes(search.days) && { days: search.days }),
+    ...(text(search.day) && { day: text(search.day) }),
+    ...(text(search.came) && { came: text(search.came) }),
+    ...(text(search.decided_by) && { decided_by: text(search.decided_by) }),
+    ...(text(search.resource) && { resource: text(search.resource) }),
+    ...(text(search.operations) && { operations: text(search.operations) }),
+    ...(typeof search.used === "boolean" && { used: search.used }),
+  }),
+  component: lazyRouteComponent(() => import("./pages/Insights")),
+});
 
 const router = createRouter({
-  routeTree: root.addChildren([signIn, signedIn.addChildren([home, approvals, accessRequest, resource, sessions, session])]),
+  routeTree: root.addChildren([signIn, signedIn.addChildren([home, approvals, accessRequest, resource, sessions, session, sqlConsole, policy, insights])]),
   defaultPreload: "intent",
   scrollRestoration: true,
   defaultPendingMs: 150,

@@ -86,15 +86,19 @@ impl App {
     }
 
     pub(crate) async fn load_bundle(&self, hash: &Digest) -> Result<Arc<Bundle>, Problem> {
+        parse_bundle(&self.load_bundle_files(hash).await?)
+    }
+
+    /// The files of a bundle that is kept, as they were when it was.
+    pub(crate) async fn load_bundle_files(&self, hash: &Digest) -> Result<BundleFiles, Problem> {
         let value = self.node.ports.store.value(BUNDLES, &hash.to_string()).await?;
         let value = value.ok_or_else(|| Problem::new("POLICY-002", ProblemKind::NotFound, "this bundle is not stored"))?;
         let texts: BTreeMap<String, String> = serde_json::from_slice(&value)
             .map_err(|_| Problem::new("POLICY-002", ProblemKind::Unavailable, "the stored bundle can't be read"))?;
         let files = BundleFiles { files: texts.into_iter().map(|(path, text)| (path, text.into_bytes())).collect() };
-        let bundle = parse_bundle(&files)?;
         // The hash was approved, so the hash decides: a changed row in the store is not applied.
-        if bundle.hash == *hash {
-            Ok(bundle)
+        if files.hash() == *hash {
+            Ok(files)
         } else {
             Err(Problem::new("POLICY-002", ProblemKind::Unavailable, "the stored bundle is not the one that was approved"))
         }

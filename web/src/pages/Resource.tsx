@@ -1,20 +1,17 @@
 // Asking: one short form that says what policy will do before anything is sent. Looking asks nobody and stores nothing.
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, Link, useRouter } from "@tanstack/react-router";
-import { useEffect, useState } from "react";
-import { answer, api, type Ask, type PreviewAnswer } from "../api/client";
+import { useState } from "react";
+import { answer, api, type Ask } from "../api/client";
 import { useOnce } from "../api/once";
 import { preview, resources } from "../api/queries";
-import { Sql } from "../sql/Sql";
+import { Foreseen, NO_WORDS_YET, useLater, Verdict } from "../request/Foreseen";
 import { useTitle } from "../shell/Shell";
 import { Empty, Failed, Wait } from "../ui/feedback";
-import { Operations } from "../ui/state";
 import { Shown } from "../ui/text";
 
 const route = getRouteApi("/signed-in/resources/$name");
 const DURATIONS = ["5m", "15m", "30m", "1h", "2h", "4h", "8h"];
-/** Said for somebody who has not said why yet, so that policy can be asked. Never sent as a reason. */
-const NO_WORDS_YET = "not said yet";
 
 export default function ResourcePage() {
   const { name } = route.useParams();
@@ -157,80 +154,4 @@ export default function ResourcePage() {
   );
 }
 
-/** What policy will do, beside the button that would make it so. */
-function Verdict({ of }: { of: PreviewAnswer }) {
-  const { decision } = of;
-  return (
-    <div aria-live="polite" data-testid="verdict">
-      {decision.outcome === "allow" && (
-        <div className="note good">
-          <strong>Allowed at once.</strong> Nobody needs to approve it.
-        </div>
-      )}
-      {decision.outcome === "need_approval" && (
-        <div className="note warn">
-          <strong>Needs approval</strong> by {of.quorum}.
-          {of.eligible.length > 0 ? <> These may: <Shown text={of.eligible.join(", ")} />.</> : " Nobody here may give it at the moment."}
-        </div>
-      )}
-      {decision.outcome === "deny" && (
-        <div className="note bad">
-          <strong>Refused.</strong> Asking would change nothing.
-          {decision.reasons[0] && <> <Shown text={decision.reasons[0].text} /></>}
-        </div>
-      )}
-    </div>
-  );
-}
-
-function Foreseen({ of, text }: { of: PreviewAnswer; text: string | undefined }) {
-  const { decision } = of;
-  return (
-    <div className="stack" data-testid="foreseen">
-      <dl className="facts">
-        {decision.max_duration && (
-          <>
-            <dt>at most</dt>
-            <dd>{decision.max_duration}</dd>
-          </>
-        )}
-        {of.facts && (
-          <>
-            <dt>needs</dt>
-            <dd>
-              <Operations of={of.facts.operations} />
-            </dd>
-            <dt>does</dt>
-            <dd className="mono">
-              <Shown text={of.facts.unparsable ?? of.facts.statements.map((statement) => statement.line).join("; ")} />
-            </dd>
-          </>
-        )}
-        <dt>why</dt>
-        <dd>
-          <ul>
-            {decision.reasons.map((reason, at) => (
-              <li key={at}>
-                <Shown text={reason.text} />
-              </li>
-            ))}
-          </ul>
-        </dd>
-      </dl>
-      {text && <Sql text={text} />}
-      <p className="hint">Every statement is recorded. Nothing was sent or stored by looking.</p>
-    </div>
-  );
-}
-
 const isComplete = (what: Ask["what"]) => (what.kind === "window" ? what.operations.length > 0 : what.text.trim() !== "");
-
-/** The value as it was when it last stood still. */
-function useLater(value: string, milliseconds: number): string {
-  const [later, setLater] = useState(value);
-  useEffect(() => {
-    const timer = setTimeout(() => setLater(value), milliseconds);
-    return () => clearTimeout(timer);
-  }, [value, milliseconds]);
-  return later;
-}

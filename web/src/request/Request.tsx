@@ -167,7 +167,7 @@ export function TheAction({ action }: { action: Action }) {
   );
 }
 
-function Derived({ facts }: { facts: Facts }) {
+export function Derived({ facts }: { facts: Facts }) {
   const everyRow = facts.statements.some((statement) => statement.has_where === false);
   return (
     <div className="stack">

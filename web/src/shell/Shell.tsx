@@ -20,6 +20,7 @@ export function Shell() {
   const { data: who } = useQuery(whoami);
   useBell();
   const count = countOf(waiting);
+  const more = MORE.filter((page) => !page.audits || who?.audits);
   return (
     <div className="shell">
       <header className="top">
@@ -37,6 +38,12 @@ export function Shell() {
           <Tab to="/sessions" icon={<path d="M3 5h14v10H3zM6 9l2 1.5L6 12M10 12h3" />}>
             Sessions
           </Tab>
+          {more.map(({ to, name, icon }) => (
+            <Tab key={to} to={to} icon={icon} only="wide">
+              {name}
+            </Tab>
+          ))}
+          <More pages={more} />
         </nav>
         <Account name={who?.name ?? ""} />
       </header>
@@ -52,15 +59,70 @@ export function Shell() {
   );
 }
 
-function Tab({ to, icon, children }: { to: "/" | "/approvals" | "/sessions"; icon: ReactNode; children: ReactNode }) {
+type To = "/" | "/approvals" | "/sessions" | "/console" | "/policy" | "/insights";
+
+/** Pages that a narrow window shows under one tab; some are of use to those who audit only. */
+const MORE: { to: To; name: string; icon: ReactNode; audits?: true }[] = [
+  { to: "/console", name: "Console", icon: <path d="m4 5 4.5 5L4 15M10 15h6" /> },
+  { to: "/policy", name: "Policy", icon: <path d="M10 3 4 5v5c0 3.5 2.5 5.8 6 7 3.5-1.2 6-3.5 6-7V5zM7.5 9.8l1.8 1.8 3.4-3.6" /> },
+  { to: "/insights", name: "Insights", icon: <path d="M4 16V9M8.5 16V5M13 16v-5M17 16H3" />, audits: true },
+];
+
+function Tab({ to, icon, only, onClick, children }: { to: To; icon: ReactNode; only?: "wide"; onClick?: () => void; children: ReactNode }) {
   return (
-    <Link to={to} activeOptions={{ exact: to === "/", includeSearch: false }} activeProps={{ "aria-current": "page" }}>
-      <svg viewBox="0 0 20 20" fill="none" stroke="currentColor" strokeWidth="1.7" strokeLinecap="round" strokeLinejoin="round" aria-hidden="true">
-        {icon}
-      </svg>
+    <Link to={to} className={only} onClick={onClick} activeOptions={{ exact: to === "/", includeSearch: false }} activeProps={{ "aria-current": "page" }}>
+      <Icon>{icon}</Icon>
       {children}
     </Link>
   );
+}
+
+function Icon({ children }: { children: ReactNode }) {
+  return (
+    <svg viewBox="0 0 20 20" fill="none" stroke="currentColor" strokeWidth="1.7" strokeLinecap="round" strokeLinejoin="round" aria-hidden="true">
+      {children}
+    </svg>
+  );
+}
+
+function More({ pages }: { pages: typeof MORE }) {
+  const ref = useMenu();
+  const within = useRouterState({ select: (state) => pages.some(({ to }) => state.location.pathname.startsWith(to)) });
+  return (
+    <details className="more" ref={ref} data-current={within}>
+      <summary aria-label="more pages">
+        <Icon>
+          <path d="M4 6h12M4 10h12M4 14h12" />
+        </Icon>
+        More
+      </summary>
+      <div className="panel">
+        {pages.map(({ to, name, icon }) => (
+          <Tab key={to} to={to} icon={icon} onClick={() => ref.current?.removeAttribute("open")}>
+            {name}
+          </Tab>
+        ))}
+      </div>
+    </details>
+  );
+}
+
+/** A menu closes when somebody looks elsewhere, or by Escape. */
+function useMenu() {
+  const ref = useRef<HTMLDetailsElement>(null);
+  useEffect(() => {
+    const close = (event: Event) => {
+      const menu = ref.current;
+      if (menu?.open && (event instanceof KeyboardEvent ? event.key === "Escape" : !menu.contains(event.target as Node))) menu.open = false;
+    };
+    document.addEventListener("pointerdown", close);
+    document.addEventListener("keydown", close);
+    return () => {
+      document.removeEventListener("pointerdown", close);
+      document.removeEventListener("keydown", close);
+    };
+  }, []);
+  return ref;
 }
 
 /** Says when what is shown may be old. */
@@ -84,20 +146,8 @@ function Standing() {
 
 function Account({ name }: { name: string }) {
   const [theme, setTheme] = useState<Theme>(chosenTheme);
-  const ref = useRef<HTMLDetailsElement>(null);
+  const ref = useMenu();
   const router = useRouter();
-  useEffect(() => {
-    const close = (event: Event) => {
-      const menu = ref.current;
-      if (menu?.open && (event instanceof KeyboardEvent ? event.key === "Escape" : !menu.contains(event.target as Node))) menu.open = false;
-    };
-    document.addEventListener("pointerdown", close);
-    document.addEventListener("keydown", close);
-    return () => {
-      document.removeEventListener("pointerdown", close);
-      document.removeEventListener("keydown", close);
-    };
-  }, []);
   const signOut = async () => {
     await answer(api.POST("/api/v1/sign-out")).catch(() => undefined);
     hangUp();

@@ -111,3 +111,53 @@ async fn f52_policy_is_explained_to_those_it_concerns() {
         assert!(refused.status.is_client_error(), "{}", refused.text);
     }
 }
+
+#[tokio::test]
+async fn auditors_and_administrators_read_the_active_bundle_and_those_before_it_and_nobody_else_does() {
+    let world = World::new().await;
+    let (alice, carol, ann, abe) =
+        (world.sign_in("alice").await, world.sign_in("carol").await, world.sign_in("ann").await, world.sign_in("abe").await);
+    let first = world.call("GET", "/api/v1/policy", Some(&carol), None).await;
+    assert_eq!(first.status, StatusCode::OK, "{}", first.text);
+    let first = first.json();
+    assert_eq!(first["files"], json!(files()));
+    assert_eq!(first["active"], true);
+    assert_eq!(first["hash"], world.call("GET", "/api/v1/status", Some(&carol), None).await.json()["policy"]);
+    // One that waits for approval can be read by those who may approve it.
+    let mut next = opened();
+    next.insert("tests/orders.toml".into(), include_str!("../../../../demo/bundle/tests/orders.toml").into());
+    let asked =
+        world.call("POST", "/api/v1/policy", Some(&ann), Some(json!({ "files": next, "reason": "engineers read billing" }))).await.json();
+    let hash = asked["envelope"]["scope"]["action"]["hash"].as_str().unwrap().to_owned();
+    let waiting = world.call("GET", &format!("/api/v1/policy?hash={hash}"), Some(&abe), None).await.json();
+    assert_eq!((&waiting["files"], &waiting["active"]), (&json!(next), &json!(false)));
+    let cases = waiting["cases"].as_array().unwrap();
+    assert_eq!(waiting["cases_in_all"], cases.len());
+    let write = cases.iter().find(|case| case["name"] == "an engineer's write takes a DBA").unwrap();
+    assert_eq!((&write["principal"], &write["expected"]), (&json!("alice"), &json!("need approval: one of dba")));
+    assert!(cases.iter().all(|case| case["differences"] == json!([])), "{cases:?}");
+    let approve = format!("/api/v1/access-requests/{}/approve", asked["id"].as_str().unwrap());
+    assert_eq!(world.call("POST", &approve, Some(&abe), Some(json!({ "digest": asked["digest"] }))).await.status, StatusCode::OK);
+
+    let versions = world.call("GET", "/api/v1/policy/versions", Some(&carol), None).await.json();
+    let hashes: Vec<&Value> = versions.as_array().unwrap().iter().map(|line| &line["event"]["hash"]).collect();
+    assert_eq!(hashes, [&json!(hash), &first["hash"]]);
+    let older =
+        world.call("GET", &format!("/api/v1/policy/versions?before={}&limit=1", versions[0]["index"]), Some(&carol), None).await.json();
+    assert_eq!(older, json!([versions[1]]));
+    let before = world.call("GET", &format!("/api/v1/policy?hash={}", first["hash"].as_str().unwrap()), Some(&ann), None).await.json();
+    assert_eq!((&before["files"], &before["active"]), (&first["files"], &json!(false)));
+
+    for path in ["/api/v1/policy".to_owned(), format!("/api/v1/policy?hash={hash}"), "/api/v1/policy/versions".to_owned()] {
+        for who in ["alice", "bob", "mallory"] {
+            let token = if who == "alice" { alice.clone() } else { world.sign_in(who).await };
+            let answer = world.call("GET", &path, Some(&token), None).await;
+            assert_eq!((answer.status, answer.code().as_str()), (StatusCode::FORBIDDEN, "VIEW-001"), "{who} {path}: {}", answer.text);
+        }
+        assert_eq!(world.call("GET", &path, None, None).await.status, StatusCode::UNAUTHORIZED);
+    }
+    let nowhere = world.call("GET", &format!("/api/v1/policy?hash=sha256:{}", "0".repeat(64)), Some(&carol), None).await;
+    assert_eq!((nowhere.status, nowhere.code().as_str()), (StatusCode::NOT_FOUND, "POLICY-002"), "{}", nowhere.text);
+    let senseless = world.call("GET", "/api/v1/policy?hash=no", Some(&carol), None).await;
+    assert_eq!(senseless.status, StatusCode::BAD_REQUEST, "{}", senseless.text);
+}

@@ -18,7 +18,20 @@ use axum::{
 use files::File;
 
 /// First parts of the paths that are pages; the page itself looks at the rest.
-const PAGES: [&str; 9] = ["", "sign-in", "approvals", "access-requests", "resources", "sessions", "ledger", "grants", "account"];
+const PAGES: [&str; 12] = [
+    "",
+    "sign-in",
+    "approvals",
+    "access-requests",
+    "resources",
+    "sessions",
+    "ledger",
+    "grants",
+    "account",
+    "console",
+    "policy",
+    "insights",
+];
 
 /// What a page may do: run our scripts, use our styles, talk to us. No inline script or style, no other site, nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; \

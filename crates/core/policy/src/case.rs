@@ -78,8 +78,55 @@ impl Bundle {
     }
 }
 
+/// What a case says, for people to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CaseView {
+    pub file: String,
+    pub line: usize,
+    pub name: String,
+    pub principal: String,
+    pub groups: Vec<String>,
+    pub resource: String,
+    pub operations: Vec<String>,
+    pub exact: bool,
+    /// Who approved already, or whose asking is to be approved.
+    pub about: Option<String>,
+    /// `allow`, `deny`, `need approval: one of dba`, `may approve`, `may not approve`.
+    pub expected: String,
+}
+
 impl Case {
-    fn run(&self, bundle: &Bundle) -> CaseResult {
+    /// The case without running it.
+    #[must_use]
+    pub fn view(&self) -> CaseView {
+        let (about, expected) = match &self.asks {
+            Asks::Decision { approved_by, expected, .. } => {
+                let names = approved_by.as_ref().map(|people| people.iter().map(|person| person.approver.to_string()).collect::<Vec<_>>());
+                let outcome = expected.outcome.replace('_', " ");
+                let expected = expected.quorum.as_ref().map_or(outcome.clone(), |quorum| format!("{outcome}: {quorum}"));
+                (names.map(|names| format!("approved by {}", names.join(", "))), expected)
+            }
+            Asks::Approval { requester, may, .. } => {
+                (Some(format!("asked by {}", requester.name)), if *may { "may approve" } else { "may not approve" }.to_owned())
+            }
+        };
+        CaseView {
+            file: self.file.clone(),
+            line: self.line,
+            name: self.name.clone(),
+            principal: self.principal.name.to_string(),
+            groups: self.principal.groups.keys().map(ToString::to_string).collect(),
+            resource: self.resource.name.to_string(),
+            operations: self.operations.iter().map(|operation| operation.to_string()).collect(),
+            exact: self.exact,
+            about,
+            expected,
+        }
+    }
+
+    /// Asks the policy of this bundle.
+    #[must_use]
+    pub fn run(&self, bundle: &Bundle) -> CaseResult {
         let (differences, reasons) = match &self.asks {
             Asks::Decision { asked, approved_by, expected } => {
                 let decision = bundle.policy.decide(&Evaluation {

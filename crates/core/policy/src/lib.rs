@@ -21,7 +21,7 @@ mod statements;
 mod world;
 
 pub use bundle::{Bundle, BundleFiles, MAX_BUNDLE_BYTES, MAX_FILE_BYTES, MAX_FILES, MAX_POLICIES};
-pub use case::{Case, CaseResult};
+pub use case::{Case, CaseResult, CaseView};
 pub use evaluation::{ApprovalQuestion, Approvals, AskedContext, Evaluation, FactsContext, NowContext, address};
 pub use explain::{Explanation, NearMiss, OperationExplanation, PolicyPlace};
 pub use matrix::{ApprovalRow, Circumstances, Matrix, Row, matrix};

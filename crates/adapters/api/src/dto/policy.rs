@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use safeconduct_policy::BundleFiles;
+use safeconduct_app::BundleView;
+use safeconduct_policy::{BundleFiles, CaseResult, CaseView};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,6 +12,42 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub struct PolicyFiles {
     pub files: BTreeMap<String, String>,
+}
+
+/// A bundle that is kept, to be looked at.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Bundle {
+    pub hash: String,
+    /// True if it decides at this moment.
+    pub active: bool,
+    /// Path inside the bundle to text.
+    pub files: BTreeMap<String, String>,
+    /// Its cases, the first ones if there are many.
+    pub cases: Vec<Case>,
+    /// How many cases it has in all.
+    pub cases_in_all: u64,
+}
+
+/// What a bundle's test says, and what policy answers.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Case {
+    pub file: String,
+    pub line: u64,
+    pub name: String,
+    pub principal: String,
+    pub groups: Vec<String>,
+    pub resource: String,
+    pub operations: Vec<String>,
+    pub exact: bool,
+    /// Who approved already, or whose asking is to be approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// `allow`, `need approval: one of dba`, `may approve`…
+    pub expected: String,
+    /// Empty if the answer is as expected; else one sentence for each thing that is not.
+    pub differences: Vec<String>,
+    /// The reasons policy gave.
+    pub reasons: Vec<String>,
 }
 
 /// Asks that a bundle become the policy.
@@ -70,6 +107,37 @@ pub struct ExplainAnswer {
     pub outcome: String,
     #[schema(value_type = Object)]
     pub explanation: serde_json::Value,
+}
+
+impl From<BundleView> for Bundle {
+    fn from(view: BundleView) -> Self {
+        Self {
+            hash: view.hash.to_string(),
+            active: view.active,
+            files: view.files,
+            cases: view.cases.into_iter().map(Into::into).collect(),
+            cases_in_all: u64::try_from(view.cases_in_all).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl From<(CaseView, CaseResult)> for Case {
+    fn from((view, result): (CaseView, CaseResult)) -> Self {
+        Self {
+            file: view.file,
+            line: u64::try_from(view.line).unwrap_or(u64::MAX),
+            name: view.name,
+            principal: view.principal,
+            groups: view.groups,
+            resource: view.resource,
+            operations: view.operations,
+            exact: view.exact,
+            about: view.about,
+            expected: view.expected,
+            differences: result.differences,
+            reasons: result.reasons,
+        }
+    }
 }
 
 /// Files as policy reads them.

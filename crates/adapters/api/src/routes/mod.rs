@@ -7,6 +7,7 @@ mod figures;
 mod grants;
 mod health;
 mod identity;
+mod insights;
 mod ledger;
 mod policy;
 mod resources;
@@ -82,6 +83,7 @@ fn quick_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(administration::groups))
         .routes(routes!(administration::change))
         .routes(routes!(policy::explain))
+        .routes(routes!(policy::versions))
         .routes(routes!(ledger::tail))
         .routes(routes!(ledger::entries))
         .routes(routes!(ledger::proof))
@@ -89,12 +91,13 @@ fn quick_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(ledger::tile))
         .routes(routes!(ledger::key))
         .routes(routes!(health::status))
+        .routes(routes!(insights::insights))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .merge(
             OpenApiRouter::new()
-                .routes(routes!(policy::upload))
+                .routes(routes!(policy::read, policy::upload))
                 .routes(routes!(policy::plan))
                 .layer(DefaultBodyLimit::max(POLICY_BODY_BYTES)),
         )

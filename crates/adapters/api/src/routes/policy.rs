@@ -2,13 +2,56 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use safeconduct_app::ExplainQuestion;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
+use super::page;
 use crate::{
     dto,
-    extract::{Body, Signed},
+    extract::{Body, Params, Signed},
     problem::Failure,
     state::ApiState,
 };
+
+/// Which bundle to read.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BundleParams {
+    /// Its hash; the active one if absent.
+    hash: Option<String>,
+}
+
+/// A bundle's files, and what came of its cases: the active one, or one that was active or waits for approval.
+#[utoipa::path(get, operation_id = "read_policy", path = "/api/v1/policy", tag = "policy", params(BundleParams), responses((status = 200, body = dto::Bundle), (status = 403, body = dto::Problem, content_type = "application/problem+json"), (status = 404, body = dto::Problem, content_type = "application/problem+json")))]
+pub(crate) async fn read(
+    State(state): State<ApiState>,
+    Signed(caller): Signed,
+    Params(params): Params<BundleParams>,
+) -> Result<Json<dto::Bundle>, Failure> {
+    let hash = params.hash.as_deref().map(|hash| dto::parse("hash", hash)).transpose()?;
+    Ok(Json(state.app.bundle(&caller, hash).await?.into()))
+}
+
+/// Which versions to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VersionsParams {
+    /// Only those whose ledger index is lower.
+    before: Option<u64>,
+    limit: Option<u32>,
+}
+
+/// When which bundle became the policy, newest first.
+#[utoipa::path(get, operation_id = "policy_versions", path = "/api/v1/policy/versions", tag = "policy", params(VersionsParams), responses((status = 200, body = Vec<dto::LedgerLine>), (status = 403, body = dto::Problem, content_type = "application/problem+json")))]
+pub(crate) async fn versions(
+    State(state): State<ApiState>,
+    Signed(caller): Signed,
+    Params(params): Params<VersionsParams>,
+) -> Result<Json<Vec<dto::LedgerLine>>, Failure> {
+    Ok(Json(state.app.bundle_versions(&caller, params.before, page(params.limit)).await?.iter().map(Into::into).collect()))
+}
 
 /// Checks a bundle, keeps it, and asks that it become the policy: an access request that others approve.
 #[utoipa::path(post, path = "/api/v1/policy", tag = "policy", request_body = dto::PolicyUpload, responses((status = 201, body = dto::AccessRequest), (status = 400, description = "the bundle has mistakes: every one of them", body = dto::Problem, content_type = "application/problem+json"), (status = 403, body = dto::Problem, content_type = "application/problem+json")))]

@@ -1,0 +1,61 @@
+// Pictures of the console, policy and insights at each width, as those of the other pages.
+import { join } from "node:path";
+import type { Page } from "@playwright/test";
+import { expect, test } from "../tests/gateway";
+
+const folder = join(import.meta.dirname, "../../docs/screens");
+
+test("console, policy and insights", async ({ gateway, as }) => {
+  const shot = async (page: Page, name: string) => {
+    await expect(page.getByRole("status", { name: "loading" })).toHaveCount(0);
+    await page.screenshot({ path: join(folder, `${name}.png`), animations: "disabled" });
+  };
+  const write = async (page: Page, sql: string) => {
+    await page.getByRole("textbox", { name: "The statement" }).click();
+    await page.keyboard.press("Control+a");
+    await page.keyboard.insertText(sql);
+  };
+  await gateway.pending("ticket 812: stock was counted again", "update products set stock = stock - 1 where id = 42 returning id, stock");
+  const denied = await gateway.pending("ticket 815: clear the test orders", "delete from orders");
+  await gateway.run("dora", "deny", denied, "--comment", "not all of them");
+  for (const width of [1440, 768, 360] as const) {
+    for (const colorScheme of width === 768 ? (["light"] as const) : (["light", "dark"] as const)) {
+      const options = { viewport: { width, height: width === 360 ? 740 : 900 }, colorScheme };
+      const name = (page: string) => `${page}-${width}${colorScheme === "dark" ? "-dark" : ""}`;
+      const alice = await as("alice", options);
+      await alice.goto("/console?resource=orders-db");
+      await write(alice, `update orders\nset status = 'returned' -- the parcel came back\nwhere id = 4711 and status = 'sent'\nreturning id, status;`);
+      await alice.getByLabel("Why").fill("order 4711 came back");
+      await expect(alice.getByTestId("verdict")).toContainText("Needs approval");
+      await shot(alice, name("console"));
+      await write(alice, "select id, status, customer_id from orders where id between 100 and 120 order by id");
+      await expect(alice.getByTestId("verdict")).toContainText("Allowed");
+      await alice.getByRole("button", { name: "Run", exact: true }).click();
+      await expect(alice.getByTestId("end")).toBeVisible();
+      await alice.getByTestId("asked").scrollIntoViewIfNeeded();
+      await shot(alice, name("console-result"));
+      if (width === 360) {
+        await alice.getByLabel("more pages").click();
+        await shot(alice, name("more"));
+      }
+      const carol = await as("carol", options);
+      await carol.goto("/policy");
+      await carol.getByLabel("Who").fill("alice");
+      await carol.getByLabel("On what").selectOption("orders-db");
+      await carol.getByRole("checkbox", { name: "ddl" }).check();
+      await expect(carol.getByTestId("explained")).toContainText("engineers-alter-orders");
+      await shot(carol, name("policy"));
+      for (const [show, ready] of [["text", "In force"], ["cases", "come out as they should"], ["versions", "in force"]] as const) {
+        await carol.goto(`/policy?show=${show}`);
+        await expect(carol.getByText(ready).first()).toBeVisible();
+        if (show === "versions") await expect(carol.locator("[data-proof=proved]").first()).toBeVisible();
+        await shot(carol, name(`policy-${show}`));
+      }
+      await carol.goto("/insights?days=7");
+      await expect(carol.getByRole("figure", { name: /by day/ }).getByRole("link").first()).toBeVisible();
+      await shot(carol, name("insights"));
+      await alice.context().close();
+      await carol.context().close();
+    }
+  }
+});
