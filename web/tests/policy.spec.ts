@@ -54,6 +54,8 @@ test("who may not read the bundle may ask why about themselves, and nothing else
 
 for (const colorScheme of ["light", "dark"] as const) {
   test(`nothing stands in anybody's way where policy is read (axe, ${colorScheme})`, async ({ as }) => {
+    // Twelve views, each looked at whole.
+    test.slow();
     for (const viewport of [{ width: 1440, height: 900 }, { width: 768, height: 900 }, { width: 360, height: 740 }]) {
       const carol = await as("carol", { viewport, colorScheme });
       for (const [show, ready] of [["explain", "The answer"], ["text", "In force"], ["cases", "come out as they should"], ["versions", "in force"]] as const) {
