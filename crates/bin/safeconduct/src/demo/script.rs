@@ -1,6 +1,9 @@
 //! The story, played with the real programs. Every step says what it shows and checks it; the first that does not hold ends the play.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -11,6 +14,8 @@ use super::{
 use crate::failure::{Exit, Failure};
 
 /// Arguments of `psql` that make its output the same everywhere.
+/// How long the server may take to end a process after a revocation.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 const PSQL: [&str; 6] = ["-X", "-q", "-A", "-t", "-P", "pager=off"];
 
 /// Plays it from the first scene to the last.
@@ -179,10 +184,14 @@ impl Scenes<'_> {
         let (_, cut) = measure(&mut psql, "revoked by bob", since).await?;
         println!("      ✓ alice's psql was told after {} ms (bob's own command took {} ms)", cut.as_millis(), answered.as_millis());
         psql.end().await?;
-        let asleep = self.stage.postgres.sql(
-            "orders",
-            "select count(*) from pg_stat_activity where query like '%pg_sleep(30)%' and application_name like 'safeconduct se-%'",
-        )?;
+        // The server ends the process when it is told to, which is after the client was.
+        let sleeping =
+            "select count(*) from pg_stat_activity where query like '%pg_sleep(30)%' and application_name like 'safeconduct se-%'";
+        let mut asleep = self.stage.postgres.sql("orders", sleeping)?;
+        while asleep != "0" && since.elapsed() < GONE_WITHIN {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            asleep = self.stage.postgres.sql("orders", sleeping)?;
+        }
         check_plain(asleep == "0", "and the statement is gone from the database")
     }
 
@@ -260,7 +269,7 @@ impl Scenes<'_> {
             if state != "pending" && state != "claimed" {
                 return Ok(state);
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok("pending".to_owned())
     }
@@ -276,7 +285,7 @@ impl Scenes<'_> {
             if asleep != "0" {
                 return Ok(());
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Err(broken("the statement never started", ""))
     }
