@@ -1,11 +1,11 @@
-// Pictures of the console, policy and insights at each width, as those of the other pages.
+// Pictures of the console, policy, insights and ledger at each width, as those of the other pages.
 import { join } from "node:path";
 import type { Page } from "@playwright/test";
 import { expect, test } from "../tests/gateway";
 
 const folder = join(import.meta.dirname, "../../docs/screens");
 
-test("console, policy and insights", async ({ gateway, as }) => {
+test("console, policy, insights and ledger", async ({ gateway, as }) => {
   const shot = async (page: Page, name: string) => {
     await expect(page.getByRole("status", { name: "loading" })).toHaveCount(0);
     await page.screenshot({ path: join(folder, `${name}.png`), animations: "disabled" });
@@ -54,6 +54,10 @@ test("console, policy and insights", async ({ gateway, as }) => {
       await carol.goto("/insights?days=7");
       await expect(carol.getByRole("figure", { name: /by day/ }).getByRole("link").first()).toBeVisible();
       await shot(carol, name("insights"));
+      await carol.goto("/ledger?resource=orders-db&kind=access_request_denied");
+      await carol.getByRole("list", { name: "entries" }).getByRole("link").first().click();
+      await expect(carol.locator("[data-proof=proved]")).toBeVisible();
+      await shot(carol, name("ledger"));
       await alice.context().close();
       await carol.context().close();
     }
