@@ -117,7 +117,6 @@ for (const colorScheme of ["light", "dark"] as const) {
       await entries.getByRole("link").first().click();
       await expect(carol.getByTestId("opened").locator("[data-proof=proved]")).toBeVisible();
       await expect(carol.getByTestId("tree")).toBeVisible();
-      if (process.env.SHOTS) await carol.screenshot({ path: `${process.env.SHOTS}/ledger-${viewport.width}-${colorScheme}.png` });
       expect(await carol.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(viewport.width);
       const { violations } = await new AxeBuilder({ page: carol }).analyze();
       const grave = violations.filter((violation) => ["serious", "critical"].includes(violation.impact ?? ""));
