@@ -1,4 +1,4 @@
-// Pictures of the console, policy and insights at each width, as those of the other pages.
+// Pictures of the console, policy, insights and ledger at each width, as those of the other pages.
 import { join } from "node:path";
 import type { Page } from "@playwright/test";
 import { expect, test } from "../tests/gateway";
@@ -55,6 +55,27 @@ test("console, policy and insights", async ({ gateway, as }) => {
       await expect(carol.getByRole("figure", { name: /by day/ }).getByRole("link").first()).toBeVisible();
       await shot(carol, name("insights"));
       await alice.context().close();
+      await carol.context().close();
+    }
+  }
+});
+
+test("the ledger", async ({ gateway, as }) => {
+  const denied = await gateway.pending("ticket 815: clear the test orders", "delete from orders where id < 100");
+  await gateway.run("dora", "deny", denied, "--comment", "not all of them");
+  await gateway.run("alice", "request", "orders-db", "-o", "read", "--for", "15m", "--reason", "look into order 4711");
+  for (const width of [1440, 768, 360] as const) {
+    for (const colorScheme of width === 768 ? (["light"] as const) : (["light", "dark"] as const)) {
+      const carol = await as("carol", { viewport: { width, height: width === 360 ? 740 : 900 }, colorScheme });
+      await carol.goto("/ledger?resource=orders-db");
+      const entries = carol.getByRole("list", { name: "entries" });
+      if (width !== 360) {
+        await entries.getByRole("link", { name: /denied: not all/ }).click();
+        await expect(carol.locator("[data-proof=proved]")).toBeVisible();
+      }
+      await expect(entries.getByRole("link").first()).toBeVisible();
+      await expect(carol.getByTestId("tree")).toBeVisible();
+      await carol.screenshot({ path: join(folder, `ledger-${width}${colorScheme === "dark" ? "-dark" : ""}.png`), animations: "disabled", fullPage: width === 360 });
       await carol.context().close();
     }
   }

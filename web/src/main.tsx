@@ -93,8 +93,26 @@ const insights = createRoute({
   component: lazyRouteComponent(() => import("./pages/Insights")),
 });
 
+/** A text that looks like a number is one to whoever wrote the address by hand. */
+const words = (value: unknown): string | undefined => text(typeof value === "number" ? String(value) : value);
+const date = (value: unknown): string | undefined => (typeof value === "string" && /^\d{4}-\d{2}-\d{2}$/.test(value) && !Number.isNaN(Date.parse(value)) ? value : undefined);
+const ledger = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/ledger",
+  validateSearch: (search): { person?: string; resource?: string; kind?: string; from?: string; to?: string; text?: string; entry?: number } => ({
+    ...(words(search.person) && { person: words(search.person) }),
+    ...(words(search.resource) && { resource: words(search.resource) }),
+    ...(words(search.kind) && { kind: words(search.kind) }),
+    ...(date(search.from) && { from: date(search.from) }),
+    ...(date(search.to) && { to: date(search.to) }),
+    ...(words(search.text) && { text: words(search.text) }),
+    ...(Number.isSafeInteger(search.entry) && (search.entry as number) >= 0 && { entry: search.entry as number }),
+  }),
+  component: lazyRouteComponent(() => import("./pages/Ledger")),
+});
+
 const router = createRouter({
-  routeTree: root.addChildren([signIn, signedIn.addChildren([home, approvals, accessRequest, resource, sessions, session, sqlConsole, policy, insights])]),
+  routeTree: root.addChildren([signIn, signedIn.addChildren([home, approvals, accessRequest, resource, sessions, session, sqlConsole, policy, insights, ledger])]),
   defaultPreload: "intent",
   scrollRestoration: true,
   defaultPendingMs: 150,

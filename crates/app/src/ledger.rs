@@ -37,7 +37,7 @@ impl App {
         self.may_administer(&self.world(), caller, Operation::Audit, self.now())
     }
 
-    fn may_audit(&self, caller: &Caller) -> Result<(), Problem> {
+    pub(crate) fn may_audit(&self, caller: &Caller) -> Result<(), Problem> {
         if self.audits(caller) {
             Ok(())
         } else {

@@ -1,7 +1,7 @@
 // Proofs of ledger entries, checked in this browser. The ledger's key is remembered at first sight; another one later is an alarm, not a change.
 import { queryOptions } from "@tanstack/react-query";
 import { canonical, hex, type Json } from "../proof/canonical";
-import { NotProven, parseKey, verifyProof, type Checkpoint, type Proven } from "../proof/ledger";
+import { NotProven, openCheckpoint, parseKey, verifyProof, type Checkpoint, type Proven } from "../proof/ledger";
 import { checkExtends, tilePath } from "../proof/consistency";
 import { answer, api, Problem, Unreachable, type LedgerLine } from "./client";
 
@@ -40,34 +40,52 @@ async function readTile(level: number, index: number, width: number) {
 
 let remembering: Promise<unknown> = Promise.resolve();
 
-/** The newest checkpoint stays in mind. A ledger that does not extend it, or that it does not extend, was rewritten. */
-function remember(key: string, checkpoint: Checkpoint): Promise<void> {
+/** The newest checkpoint stays in mind; how many entries the one before had. A ledger that does not extend it, or that it does not extend, was rewritten. */
+function remember(key: string, checkpoint: Checkpoint): Promise<number | undefined> {
   // One after the other: proofs come by the dozen, and mostly lead to the same checkpoint.
   const done = remembering.then(async () => {
     const known = remembered();
     const root = hex(checkpoint.root);
-    if (known && known.size > 0) {
-      if (known.size === checkpoint.size && known.root === root) return;
+    const before = known && known.size > 0 ? known.size : undefined;
+    if (known && before !== undefined) {
+      if (known.size === checkpoint.size && known.root === root) return before;
       const seen = { origin: checkpoint.origin, size: known.size, root: unhex(known.root) };
       const [older, newer] = seen.size <= checkpoint.size ? [seen, checkpoint] : [checkpoint, seen];
       await checkExtends(older, newer, readTile);
-      if (newer === seen) return;
+      if (newer === seen) return before;
     }
     localStorage.setItem(REMEMBERED, JSON.stringify({ key, size: checkpoint.size, root } satisfies Remembered));
+    return before;
   });
   remembering = done.catch(() => undefined);
   return done;
 }
 
 /** What has no such form proves nothing, either; only a browser that can't try has not tried. */
-async function verify(...[file, key, body]: [string, string, { key: string; text: string } | undefined]): Promise<Proven> {
+async function wellFormed<T>(check: Promise<T>): Promise<T> {
   try {
-    return await verifyProof(file, await parseKey(key), body);
+    return await check;
   } catch (error) {
     if (error instanceof NotProven || (error instanceof DOMException && error.name === "NotSupportedError")) throw error;
     throw new NotProven(`the proof has no such form: ${error instanceof Error ? error.message : "unreadable"}`);
   }
 }
+
+const verify = (...[file, key, body]: [string, string, { key: string; text: string } | undefined]): Promise<Proven> => wellFormed(parseKey(key).then((known) => verifyProof(file, known, body)));
+
+/** The newest checkpoint, its signature checked, and how many entries the ledger had when this browser saw it last: it holds them unchanged. */
+export const newestCheckpoint = queryOptions({
+  queryKey: ["checkpoint"],
+  queryFn: async (): Promise<{ checkpoint: Checkpoint; seen: number | undefined }> => {
+    const key = await pinnedKey();
+    const note = await answer(api.GET("/api/v1/ledger/checkpoint", { parseAs: "text" }));
+    const checkpoint = await wellFormed(parseKey(key).then((known) => openCheckpoint(note, known)));
+    return { checkpoint, seen: await remember(key, checkpoint) };
+  },
+  staleTime: 0,
+  refetchInterval: 15_000,
+  retry: (failures, error) => !(error instanceof Problem) && !(error instanceof NotProven) && failures < 2,
+});
 
 /** Proof that what a line shows is what the ledger holds. */
 export const proofOf = (line: LedgerLine) =>

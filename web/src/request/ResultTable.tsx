@@ -1,6 +1,7 @@
 // Results as tables. NULL is not a text, odd characters are shown as what they are, and a long table is shown part by part.
 import { useState } from "react";
 import { State } from "../ui/state";
+import { save } from "../ui/save";
 import { Shown } from "../ui/text";
 import { csv, type Result, type RowSet } from "./result";
 
@@ -71,7 +72,7 @@ function Rows({ of, name, running }: { of: RowSet; name: string; running: boolea
             </button>
           )}
           {!running && (
-            <button type="button" className="button small" onClick={() => save(`${name}.csv`, csv(of))}>
+            <button type="button" className="button small" onClick={() => save(`${name}.csv`, "text/csv", csv(of))}>
               Download CSV{more > 0 && " of these"}
             </button>
           )}
@@ -79,14 +80,4 @@ function Rows({ of, name, running }: { of: RowSet; name: string; running: boolea
       </div>
     </div>
   );
-}
-
-function save(name: string, text: string) {
-  const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  // The download has its own hold on the bytes once it began.
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

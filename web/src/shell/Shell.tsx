@@ -59,13 +59,14 @@ export function Shell() {
   );
 }
 
-type To = "/" | "/approvals" | "/sessions" | "/console" | "/policy" | "/insights";
+type To = "/" | "/approvals" | "/sessions" | "/console" | "/policy" | "/insights" | "/ledger";
 
 /** Pages that a narrow window shows under one tab; some are of use to those who audit only. */
 const MORE: { to: To; name: string; icon: ReactNode; audits?: true }[] = [
   { to: "/console", name: "Console", icon: <path d="m4 5 4.5 5L4 15M10 15h6" /> },
   { to: "/policy", name: "Policy", icon: <path d="M10 3 4 5v5c0 3.5 2.5 5.8 6 7 3.5-1.2 6-3.5 6-7V5zM7.5 9.8l1.8 1.8 3.4-3.6" /> },
   { to: "/insights", name: "Insights", icon: <path d="M4 16V9M8.5 16V5M13 16v-5M17 16H3" />, audits: true },
+  { to: "/ledger", name: "Ledger", icon: <path d="M5 3h10v14H5zM8 7h4M8 10h4M8 13h2" />, audits: true },
 ];
 
 function Tab({ to, icon, only, onClick, children }: { to: To; icon: ReactNode; only?: "wide"; onClick?: () => void; children: ReactNode }) {

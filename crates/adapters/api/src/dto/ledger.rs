@@ -24,6 +24,39 @@ pub struct LedgerLine {
     pub event: Option<serde_json::Value>,
 }
 
+/// An entry that was found, with one line about it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FoundEntry {
+    #[serde(flatten)]
+    pub entry: LedgerLine,
+    /// Who did it; absent if the gateway did by itself, or the body was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// Whom it is about: the requester, the principal of the session, the one who was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// In the gateway's words, with what others wrote in it. At most 240 characters, then `…`.
+    pub summary: String,
+}
+
+/// A part of what a search finds, newest first.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LedgerFound {
+    pub entries: Vec<FoundEntry>,
+    /// Go on with this as `before`; absent if nothing older is left to look at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+    /// Entries this call looked at.
+    pub looked_at: u64,
+    /// How far back it looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_to: Option<String>,
+    /// Entries in the ledger.
+    pub size: u64,
+}
+
 /// One entry as it is exported.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LedgerEntry {
@@ -67,6 +100,30 @@ impl From<&Stored> for LedgerLine {
             version: stored.version,
             kind: stored.event.as_ref().map_or("erased", safeconduct_lifecycle::Event::kind).to_owned(),
             event,
+        }
+    }
+}
+
+impl From<&safeconduct_app::FoundEntry> for FoundEntry {
+    fn from(found: &safeconduct_app::FoundEntry) -> Self {
+        Self {
+            entry: (&found.stored).into(),
+            who: found.who.as_ref().map(ToString::to_string),
+            about: found.about.as_ref().map(ToString::to_string),
+            resource: found.resource.as_ref().map(ToString::to_string),
+            summary: found.summary.clone(),
+        }
+    }
+}
+
+impl From<&safeconduct_app::Found> for LedgerFound {
+    fn from(found: &safeconduct_app::Found) -> Self {
+        Self {
+            entries: found.entries.iter().map(Into::into).collect(),
+            next: found.next,
+            looked_at: found.looked_at,
+            back_to: found.back_to.map(|at| at.to_string()),
+            size: found.size,
         }
     }
 }

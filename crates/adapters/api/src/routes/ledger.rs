@@ -48,6 +48,48 @@ pub(crate) async fn entries(
     Ok(Json(entries.iter().map(Into::into).collect()))
 }
 
+/// What to look for. What is absent narrows nothing.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SearchParams {
+    /// Who acted, or whom it is about.
+    person: Option<String>,
+    resource: Option<String>,
+    /// A kind, or the words it begins with: `grant` finds `grant_given` and `grant_revoked`.
+    kind: Option<String>,
+    /// RFC 3339: sequenced at this moment or later.
+    from: Option<String>,
+    /// RFC 3339: sequenced before this moment.
+    to: Option<String>,
+    /// Somewhere in the body, whatever the case of the letters.
+    text: Option<String>,
+    /// Only entries with a smaller index.
+    before: Option<u64>,
+    limit: Option<u32>,
+}
+
+/// Entries that fit, newest first. One call looks at 5,000 entries at most: it may find none and still say where to go on.
+#[utoipa::path(get, operation_id = "ledger_search", path = "/api/v1/ledger/search", tag = "ledger", params(SearchParams), responses((status = 200, body = dto::LedgerFound), (status = 400, body = dto::Problem, content_type = "application/problem+json"), (status = 403, body = dto::Problem, content_type = "application/problem+json")))]
+pub(crate) async fn search(
+    State(state): State<ApiState>,
+    Signed(caller): Signed,
+    Params(params): Params<SearchParams>,
+) -> Result<Json<dto::LedgerFound>, Failure> {
+    let time = |field, text: &Option<String>| text.as_deref().map(|text| dto::parse(field, text)).transpose();
+    let query = safeconduct_app::LedgerQuery {
+        person: params.person.as_deref().map(|person| dto::parse("person", person)).transpose()?,
+        resource: params.resource.as_deref().map(|resource| dto::parse("resource", resource)).transpose()?,
+        from: time("from", &params.from)?,
+        to: time("to", &params.to)?,
+        kind: params.kind,
+        text: params.text,
+        before: params.before,
+        limit: page(params.limit),
+    };
+    Ok(Json((&state.app.ledger_search(&caller, &query).await?).into()))
+}
+
 /// The newest signed checkpoint.
 #[utoipa::path(get, path = "/api/v1/ledger/checkpoint", tag = "ledger", security(()), responses((status = 200, body = String, content_type = "text/plain"), (status = 404, body = dto::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn checkpoint(State(state): State<ApiState>) -> Result<Response, Failure> {

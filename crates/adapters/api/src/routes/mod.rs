@@ -86,6 +86,7 @@ fn quick_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(policy::versions))
         .routes(routes!(ledger::tail))
         .routes(routes!(ledger::entries))
+        .routes(routes!(ledger::search))
         .routes(routes!(ledger::proof))
         .routes(routes!(ledger::checkpoint))
         .routes(routes!(ledger::tile))

@@ -15,8 +15,9 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, header},
 };
 use safeconduct_api::{ApiConfig, router};
-use safeconduct_app::{App, DoorAddress, Person, Ports, Settings};
+use safeconduct_app::{App, DoorAddress, Person, Ports, Settings, ports::Append};
 use safeconduct_ledger::SignerKey;
+use safeconduct_lifecycle::{NodeEvent, StreamId};
 use safeconduct_model::MintingKey;
 use safeconduct_policy::BundleFiles;
 use safeconduct_testkit::{MemoryRecorder, MemoryStore, TestClock, TestEntropy, TestSigner, parsed, ttl};
@@ -148,6 +149,14 @@ impl World {
         let view = answer.json();
         assert_eq!(view["state"], "pending", "{view}");
         view
+    }
+
+    /// So many entries more, of the node.
+    pub async fn fill(&self, entries: usize) {
+        let at = self.app.now();
+        let expected = self.ports.store.version(StreamId::Node).await.unwrap();
+        let events = vec![NodeEvent::Stopped { at }.into(); entries];
+        self.ports.store.append(vec![Append { stream: StreamId::Node, expected, events, row: None }], at).await.unwrap();
     }
 
     pub async fn size(&self) -> u64 {
