@@ -66,7 +66,7 @@ test("the ledger", async ({ gateway, as }) => {
   await gateway.run("alice", "request", "orders-db", "-o", "read", "--for", "15m", "--reason", "look into order 4711");
   for (const width of [1440, 768, 360] as const) {
     for (const colorScheme of width === 768 ? (["light"] as const) : (["light", "dark"] as const)) {
-      const carol = await as("carol", { viewport: { width, height: width === 360 ? 740 : 900 }, colorScheme });
+      const carol = await as("carol", { viewport: { width, height: width === 360 ? 1320 : 900 }, colorScheme });
       await carol.goto("/ledger?resource=orders-db");
       const entries = carol.getByRole("list", { name: "entries" });
       if (width !== 360) {
@@ -75,7 +75,7 @@ test("the ledger", async ({ gateway, as }) => {
       }
       await expect(entries.getByRole("link").first()).toBeVisible();
       await expect(carol.getByTestId("tree")).toBeVisible();
-      await carol.screenshot({ path: join(folder, `ledger-${width}${colorScheme === "dark" ? "-dark" : ""}.png`), animations: "disabled", fullPage: width === 360 });
+      await carol.screenshot({ path: join(folder, `ledger-${width}${colorScheme === "dark" ? "-dark" : ""}.png`), animations: "disabled" });
       await carol.context().close();
     }
   }
