@@ -114,6 +114,20 @@ impl World {
         answer.json()["token"].as_str().unwrap().to_owned()
     }
 
+    /// Checks that those who audit may read this and nobody else, whoever it is about: `PERSON` in it stands for who asks.
+    pub async fn is_for_those_who_audit(&self, path: &str) {
+        assert_eq!(self.call("GET", path, None, None).await.status, StatusCode::UNAUTHORIZED, "{path}");
+        for (who, audits) in [("carol", true), ("ann", true), ("alice", false), ("bob", false), ("mallory", false)] {
+            let token = self.sign_in(who).await;
+            let answer = self.call("GET", &path.replace("PERSON", who), Some(&token), None).await;
+            if audits {
+                assert_eq!(answer.status, StatusCode::OK, "{who}: {}", answer.text);
+            } else {
+                assert_eq!((answer.status, answer.code().as_str()), (StatusCode::FORBIDDEN, "VIEW-001"), "{who}: {}", answer.text);
+            }
+        }
+    }
+
     pub async fn call(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> Answer {
         self.call_with(method, path, token, body, &[]).await
     }
