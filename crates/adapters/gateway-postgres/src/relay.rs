@@ -330,7 +330,7 @@ impl Relay {
         if let Some(end) = end {
             self.cut(&Report::new(end.sqlstate, format!("terminating connection: {}", end.reason))).await;
         } else if !self.gate.charges().is_empty() && !judge::still_covered(&self.session, self.gate.charges()) {
-            self.cut(&Report::new("57P01", "terminating connection: a grant that the open transaction used has ended")).await;
+            self.end_with(Gate::uncovered).await;
         } else {
             self.follow().await;
         }
@@ -369,9 +369,13 @@ impl Relay {
 
     /// Ends the session with an error.
     pub(crate) async fn cut(&mut self, report: &Report) {
+        self.end_with(|gate, out| gate.cut(report, out)).await;
+    }
+
+    async fn end_with(&mut self, end: impl FnOnce(&mut Gate, &mut Vec<Output>)) {
         let mut out = Vec::new();
         self.busy = self.gate.activity() == Activity::Busy;
-        self.gate.cut(report, &mut out);
+        end(&mut self.gate, &mut out);
         self.perform(out).await;
     }
 

@@ -238,7 +238,7 @@ pub enum CloseReason {
     ServerProtocol(String),
     #[error("the server ended the session ({sqlstate}: {message})")]
     ServerEnded { sqlstate: String, message: String },
-    #[error("a grant used in this transaction ended before COMMIT")]
+    #[error("a grant that the open transaction used has ended")]
     Uncovered,
     #[error("{0}")]
     Cut(String),

@@ -148,9 +148,10 @@ impl Gate {
         true
     }
 
-    fn uncovered(&mut self, out: &mut Vec<Output>) {
-        let report = Report::new("42501", "a grant used in this transaction has ended")
-            .detail("The transaction is rolled back and the session ends.");
+    /// Ends the session because a grant that its open transaction used has ended. The client hears the same whoever sees it first: the gate, or who follows grants.
+    pub fn uncovered(&mut self, out: &mut Vec<Output>) {
+        let report = Report::new("57P01", "terminating connection: a grant that the open transaction used has ended")
+            .detail("The transaction is rolled back.");
         self.close(CloseReason::Uncovered, Some(&report), out);
     }
 
