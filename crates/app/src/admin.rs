@@ -85,8 +85,15 @@ impl App {
         Ok(bundle.hash)
     }
 
+    /// A bundle by its hash. The active one and the one asked for last are at hand, others are read and parsed.
     pub(crate) async fn load_bundle(&self, hash: &Digest) -> Result<Arc<Bundle>, Problem> {
-        parse_bundle(&self.load_bundle_files(hash).await?)
+        let at_hand = [Some(Arc::clone(&self.world().bundle)), self.node.bundle_asked_for.load_full()];
+        if let Some(bundle) = at_hand.into_iter().flatten().find(|bundle| bundle.hash == *hash) {
+            return Ok(bundle);
+        }
+        let bundle = parse_bundle(&self.load_bundle_files(hash).await?)?;
+        self.node.bundle_asked_for.store(Some(Arc::clone(&bundle)));
+        Ok(bundle)
     }
 
     /// The files of a bundle that is kept, as they were when it was.

@@ -5,10 +5,11 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use safeconduct_lifecycle::{Access, StreamId, replay};
 use safeconduct_model::{AccessRequestId, Digest, MintingKey, PrincipalName, ResourceName, SessionId, SignInId, Timestamp, Ttl};
+use safeconduct_policy::Bundle;
 use safeconduct_sql::{Facts, FunctionClasses};
 use tokio::sync::{OwnedMutexGuard, broadcast, oneshot, watch};
 
@@ -86,6 +87,8 @@ pub(crate) struct Node {
     pub clock: EffectiveClock,
     pub facts: FactsService,
     pub world: ArcSwap<World>,
+    /// The bundle that was read last although it is not the active one.
+    pub bundle_asked_for: ArcSwapOption<Bundle>,
     /// Held by whoever changes anything.
     pub writer: Arc<tokio::sync::Mutex<()>>,
     pub meters: Meters,

@@ -112,6 +112,7 @@ impl App {
                 key,
                 facts: FactsService::start().map_err(StartError::Parser)?,
                 world: arc_swap::ArcSwap::from_pointee(world),
+                bundle_asked_for: arc_swap::ArcSwapOption::empty(),
                 writer: Arc::default(),
                 meters: Meters::new().map_err(StartError::Meters)?,
                 draining: watch::Sender::new(false),
