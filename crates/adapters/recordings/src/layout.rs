@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! lock                            held by the one process that records here
+//! mark                            empty; what marks of sessions are links to
 //! live/se-…                       marks a session whose journal is not settled; numbers the chunks that a recovery sealed
 //! sessions/se-…/000001.jsonl      a sealed chunk: one record a line, never changed again
 //! sessions/se-…/000002.open       the chunk being written
@@ -42,8 +43,27 @@ impl Layout {
         for folder in [layout.root.clone(), layout.live(), layout.sessions()] {
             make_folder(&folder).or_else(|cause| if cause.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(cause) })?;
         }
+        if let Err(cause) = make_file(&layout.mark())
+            && cause.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(cause);
+        }
         sync_folder(&layout.root)?;
         Ok(layout)
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.root.join("mark")
+    }
+
+    /// Marks a session's journal as not settled. A link where the file system has links: a file for each session, made and removed soon after, is
+    /// much of what recording a short session costs.
+    pub(crate) fn mark_live(&self, session: &SessionId) -> io::Result<()> {
+        let marker = self.marker(session);
+        match fs::hard_link(self.mark(), &marker) {
+            Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => make_file(&marker).map(drop),
+            linked => linked,
+        }
     }
 
     pub(crate) fn lock(&self) -> PathBuf {
@@ -139,11 +159,16 @@ pub(crate) fn recovered(marker: &Path) -> io::Result<BTreeSet<u64>> {
     Ok(fs::read_to_string(marker)?.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
-/// Adds a chunk to those that a recovery sealed.
+/// Adds a chunk to those that a recovery sealed. The mark becomes a file of its own.
 pub(crate) fn mark_recovered(marker: &Path, number: u64) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).open(marker)?;
+    let before = fs::read(marker)?;
+    let written = marker.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&written)?;
+    file.write_all(&before)?;
     writeln!(file, "{number}")?;
-    file.sync_all()
+    file.sync_all()?;
+    fs::rename(&written, marker)?;
+    marker.parent().map_or(Ok(()), sync_folder)
 }
 
 /// How many bytes of which chunks were moved aside, in order.

@@ -59,7 +59,7 @@ impl LocalRecorder {
     fn begin(&self, session: &SessionId) -> io::Result<LocalJournal> {
         let (folder, marker) = (self.layout.session(session), self.layout.marker(session));
         // The mark comes first: whatever is recorded, recovery will look for it. An existing folder is another session's.
-        layout::make_file(&marker)?;
+        self.layout.mark_live(session)?;
         if let Err(cause) = layout::make_folder(&folder) {
             fs::remove_file(&marker)?;
             return Err(cause);
