@@ -17,6 +17,7 @@ mod pipes;
 mod readahead;
 mod relay;
 mod remains;
+mod scram;
 mod session;
 mod settings;
 mod sign_in;

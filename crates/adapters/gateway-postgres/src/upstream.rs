@@ -5,20 +5,20 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Buf, Bytes, BytesMut};
 use postgres_protocol::{
-    authentication::{
-        md5_hash,
-        sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256},
-    },
+    authentication::{md5_hash, sasl::SCRAM_SHA_256},
     message::frontend,
 };
 use safeconduct_app::ports::Login as Minted;
 use safeconduct_model::{Postgres, Resource, SecretRef};
+use safeconduct_protocol::postgres::scram_client::{Challenge, client_first};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use zeroize::Zeroizing;
 
 use crate::{
+    scram,
     stream::UpstreamStream,
     transport::{CancelTarget, Tls, encrypt},
     wire::{Reader, Report, malformed, take_text},
@@ -213,6 +213,13 @@ pub(crate) fn search_path(postgres: &Postgres) -> String {
     path
 }
 
+/// 18 random bytes in base 64.
+fn nonce() -> io::Result<String> {
+    let mut bytes = [0_u8; 18];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(STANDARD.encode(bytes))
+}
+
 struct SignIn<'a> {
     stream: UpstreamStream,
     reader: Reader,
@@ -325,14 +332,16 @@ impl SignIn<'_> {
         if !offered {
             return Err(UpstreamError::UnsafeSignIn { resource: self.resource.to_owned() });
         }
-        let mut scram = ScramSha256::new(self.password.as_bytes(), ChannelBinding::unsupported());
-        self.send(|out| frontend::sasl_initial_response(SCRAM_SHA_256, scram.message(), out)).await?;
+        let nonce = nonce().map_err(|error| self.unreachable(error))?;
+        self.send(|out| frontend::sasl_initial_response(SCRAM_SHA_256, client_first(&nonce).as_bytes(), out)).await?;
         let challenge = self.expect_authentication(11).await?;
-        scram.update(&challenge).map_err(|error| self.unreachable(error))?;
-        self.send(|out| frontend::sasl_response(scram.message(), out)).await?;
+        let challenge = Challenge::read(&nonce, &challenge).map_err(|error| self.unreachable(io::Error::other(error)))?;
+        let keys = scram::keys(self.password, challenge.salting.clone()).await;
+        let (proof, awaiting) = challenge.prove(&keys);
+        self.send(|out| frontend::sasl_response(proof.as_bytes(), out)).await?;
         let verdict = self.expect_authentication(12).await?;
         // A server that does not know the password can't answer this: it is the second proof of its identity.
-        scram.finish(&verdict).map_err(|error| UpstreamError::Untrusted { resource: self.resource.to_owned(), source: error.into() })
+        awaiting.check(&verdict).map_err(|error| UpstreamError::Untrusted { resource: self.resource.to_owned(), source: error.into() })
     }
 
     async fn expect_authentication(&mut self, step: u32) -> Result<Bytes, UpstreamError> {

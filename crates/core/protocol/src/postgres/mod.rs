@@ -5,6 +5,7 @@ pub mod gate;
 pub mod messages;
 pub mod parameter;
 pub mod scram;
+pub mod scram_client;
 pub mod startup;
 
 /// The protocol version spoken to both sides: 3.0.

@@ -233,18 +233,18 @@ pub struct UnfitPassword;
 #[error("not a SCRAM verifier")]
 pub struct InvalidVerifier;
 
-fn text(message: &[u8]) -> Result<&str, ScramError> {
+pub(super) fn text(message: &[u8]) -> Result<&str, ScramError> {
     if message.len() > MAX_MESSAGE_BYTES {
         return Err(ScramError::Malformed);
     }
     std::str::from_utf8(message).map_err(|_| ScramError::Malformed)
 }
 
-fn printable(text: &str) -> bool {
+pub(super) fn printable(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| (0x21..0x7f).contains(&b) && b != b',')
 }
 
-fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+pub(super) fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     // Keys of any length fit; were one refused, the all-zero answer would match no proof.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
     parts.iter().for_each(|part| mac.update(part));
