@@ -80,7 +80,6 @@ impl Challenge {
     }
 
     /// The client's final message, and what the server must answer.
-    #[must_use]
     pub fn prove(self, keys: &Keys) -> (String, AwaitingServer) {
         let unproved = format!("c={},r={}", STANDARD.encode("n,,"), self.nonce);
         let stored: [u8; 32] = Sha256::digest(keys.client).into();
