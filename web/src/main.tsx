@@ -61,6 +61,13 @@ const accessRequest = page("/access-requests/$id", () => import("./pages/AccessR
 const resource = page("/resources/$name", () => import("./pages/Resource"));
 const sessions = page("/sessions", () => import("./pages/Sessions"));
 const session = page("/sessions/$id", () => import("./pages/Session"));
+const account = page("/account", () => import("./pages/Account"));
+const people = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/people",
+  validateSearch: (search): { show?: "groups" | "workloads" } => ({ show: search.show === "groups" || search.show === "workloads" ? search.show : undefined }),
+  component: lazyRouteComponent(() => import("./pages/People")),
+});
 const sqlConsole = createRoute({
   getParentRoute: () => signedIn,
   path: "/console",
@@ -70,9 +77,10 @@ const sqlConsole = createRoute({
 const policy = createRoute({
   getParentRoute: () => signedIn,
   path: "/policy",
-  validateSearch: (search): { show?: "explain" | "text" | "cases" | "versions"; hash?: string; file?: string; line?: number } => ({
+  validateSearch: (search): { show?: "explain" | "text" | "cases" | "versions"; hash?: string; from?: string; file?: string; line?: number } => ({
     show: search.show === "text" || search.show === "cases" || search.show === "versions" ? search.show : undefined,
     hash: text(search.hash),
+    from: text(search.from),
     file: text(search.file),
     line: typeof search.line === "number" && search.line > 0 ? search.line : undefined,
   }),
@@ -112,7 +120,7 @@ const ledger = createRoute({
 });
 
 const router = createRouter({
-  routeTree: root.addChildren([signIn, signedIn.addChildren([home, approvals, accessRequest, resource, sessions, session, sqlConsole, policy, insights, ledger])]),
+  routeTree: root.addChildren([signIn, signedIn.addChildren([home, approvals, accessRequest, resource, sessions, session, sqlConsole, policy, insights, ledger, account, people])]),
   defaultPreload: "intent",
   scrollRestoration: true,
   defaultPendingMs: 150,

@@ -98,12 +98,7 @@ impl App {
     pub async fn revoke(&self, caller: &Caller, id: &GrantId, reason: Words) -> Result<AccessView, Problem> {
         let id = id.access_request();
         let (guard, mut work, access, facts) = self.review(caller, &id).await?;
-        let may_end = self.may_administer(&work.world, caller, Operation::EndAccess, work.now)
-            || access.envelope.requester == caller.name
-            || self
-                .reviewer(&work, caller, &access, facts.as_deref())
-                .is_ok_and(|r| safeconduct_lifecycle::check_reviewer(&access.envelope, &r).is_ok());
-        if !may_end {
+        if !self.may_revoke(&work.world, caller, &access, facts.as_deref(), work.now) {
             return Err(Problem::new("GRANT-004", ProblemKind::Denied, "you may not end this grant")
                 .next("its holder, its approvers and administrators may"));
         }

@@ -47,6 +47,8 @@ pub struct AccessView {
     pub eligible: Vec<PrincipalName>,
     /// True if this caller may approve it now.
     pub may_approve: bool,
+    /// The caller may end the grant that came of it, which is live. Ending waits for nobody.
+    pub may_revoke: bool,
     /// True if the server holds what is granted too: sessions there have a login role of their own.
     pub second_lock: bool,
     /// Everything that happened to it.
@@ -170,7 +172,10 @@ impl App {
         let quorum_missing = access.quorum().filter(|_| pending).map(|q| q.missing(&access.counted()));
         let postgres = world.resource(&access.envelope.resource).and_then(|resource| resource.postgres());
         let second_lock = postgres.is_some_and(|postgres| postgres.credentials.minted().is_some());
-        AccessView { facts, quorum_missing, eligible: names(&eligible), may_approve, second_lock, history, merged: false, access }
+        let live = matches!(access.state, AccessState::Scheduled { .. } | AccessState::Ready { .. } | AccessState::Active { .. } | AccessState::Claimed { .. });
+        let may_revoke = live && self.may_revoke(&world, caller, &access, facts.as_deref(), now);
+        let eligible = names(&eligible);
+        AccessView { facts, quorum_missing, eligible, may_approve, may_revoke, second_lock, history, merged: false, access }
     }
 
     /// One access request.

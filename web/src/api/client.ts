@@ -4,16 +4,20 @@ import type { components, paths } from "./schema";
 
 export type AccessRequest = components["schemas"]["AccessRequest"];
 export type Ask = components["schemas"]["Ask"];
+export type Change = components["schemas"]["Change"];
 export type Door = components["schemas"]["Door"];
 export type Facts = components["schemas"]["Facts"];
 export type LedgerLine = components["schemas"]["LedgerLine"];
 export type LedgerProof = components["schemas"]["LedgerProof"];
+export type OneTime = components["schemas"]["OneTime"];
 export type PreviewAnswer = components["schemas"]["PreviewAnswer"];
+export type Principal = components["schemas"]["Principal"];
 export type ProblemBody = components["schemas"]["Problem"];
 export type Recording = components["schemas"]["Recording"];
 export type Resource = components["schemas"]["Resource"];
 export type Session = components["schemas"]["Session"];
 export type Status = components["schemas"]["Status"];
+export type Token = components["schemas"]["Token"];
 export type WhoAmI = components["schemas"]["WhoAmI"];
 
 /** What the gateway said no with: a stable code, why, and what to do next. */

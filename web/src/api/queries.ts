@@ -21,6 +21,13 @@ export const queryClient = new QueryClient({
 
 export const whoami = queryOptions({ queryKey: ["whoami"], queryFn: () => answer(api.GET("/api/v1/whoami")), staleTime: Infinity });
 
+/** Where somebody is signed in: oneself, or anybody for administrators. */
+export const tokens = (name: string) => queryOptions({ queryKey: ["tokens", name], queryFn: () => answer(api.GET("/api/v1/tokens/{name}", { params: { path: { name } } })) });
+
+export const principals = queryOptions({ queryKey: ["directory", "principals"], queryFn: () => answer(api.GET("/api/v1/principals")) });
+
+export const groups = queryOptions({ queryKey: ["directory", "groups"], queryFn: () => answer(api.GET("/api/v1/groups")) });
+
 export const status = queryOptions({ queryKey: ["status"], queryFn: () => answer(api.GET("/api/v1/status")) });
 
 /** Most that an inbox holds; beyond, it says so. */

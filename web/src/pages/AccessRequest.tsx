@@ -5,6 +5,7 @@ import { useState } from "react";
 import { answer, api, once, Problem, type AccessRequest } from "../api/client";
 import { accessRequest, whoami } from "../api/queries";
 import { Decide, useDeciding } from "../request/Decide";
+import { OneTimeSecret } from "../request/OneTimeSecret";
 import { Request } from "../request/Request";
 import { Timeline } from "../request/Timeline";
 import { RunOnce } from "../request/RunOnce";
@@ -38,6 +39,7 @@ export default function AccessRequestPage() {
       <article className="card" aria-label={`access request ${id}`}>
         <Request request={data} />
         <RunOnce request={data} />
+        <OneTimeSecret request={data} />
         <Decide request={data} deciding={deciding} />
         <Mine request={data} />
       </article>
@@ -73,7 +75,7 @@ function Mine({ request }: { request: AccessRequest }) {
       void queries.invalidateQueries({ queryKey: ["access"] });
     },
   });
-  if (!live && !(mine && request.state === "pending")) return null;
+  if (!(mine && live) && !request.may_revoke && !(mine && request.state === "pending")) return null;
   return (
     <div className="section">
       <div className="row">
@@ -87,7 +89,7 @@ function Mine({ request }: { request: AccessRequest }) {
             Give it back
           </button>
         )}
-        {!mine && live && (
+        {!mine && request.may_revoke && (
           <button type="button" className="button danger" onClick={() => setRevoking(true)}>
             Revoke…
           </button>

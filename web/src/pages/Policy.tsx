@@ -1,10 +1,12 @@
 // Policy: why it answers as it does, for everybody about themselves; the bundle, its cases and its versions, for auditors and administrators.
-import { queryOptions, useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { lazy, Suspense, useState } from "react";
 import { answer, api, type LedgerLine } from "../api/client";
 import type { components } from "../api/schema";
 import { whoami } from "../api/queries";
+import { bundleOf } from "../policy/bundle";
+import { Changes } from "../policy/Changes";
 import { Explain } from "../policy/Explain";
 import { ProofBadge } from "../request/Timeline";
 import { useTitle } from "../shell/Shell";
@@ -20,12 +22,9 @@ const FileView = lazy(() => import("../policy/FileView"));
 const route = getRouteApi("/signed-in/policy");
 const PAGE = 50;
 
-const bundleOf = (hash: string | undefined) =>
-  queryOptions({ queryKey: ["policy", hash ?? "active"], queryFn: () => answer(api.GET("/api/v1/policy", { params: { query: { ...(hash && { hash }) } } })) });
-
 export default function Policy() {
   useTitle("Policy");
-  const { show = "explain", hash } = route.useSearch();
+  const { show = "explain", hash, from } = route.useSearch();
   const { data: who } = useQuery(whoami);
   const reads = who?.audits === true;
   const bundle = useQuery({ ...bundleOf(hash), enabled: reads });
@@ -61,7 +60,7 @@ export default function Policy() {
       {!reads || show === "explain" ? (
         reads && bundle.isPending ? <Wait /> : <Explain files={reads ? files : undefined} />
       ) : show === "versions" ? (
-        <Versions />
+        hash && from ? <Changes from={from} to={hash} /> : <Versions />
       ) : bundle.isPending ? (
         <Wait lines={8} />
       ) : bundle.error && !bundle.data ? (
@@ -202,7 +201,7 @@ function Versions() {
       <ul className="card rows" aria-label="versions">
         {lines.map((line, at) => (
           <li key={line.index}>
-            <Version line={line} active={at === 0} />
+            <Version line={line} active={at === 0} before={hashOf(lines[at + 1])} />
           </li>
         ))}
       </ul>
@@ -215,7 +214,9 @@ function Versions() {
   );
 }
 
-function Version({ line, active }: { line: LedgerLine; active: boolean }) {
+const hashOf = (line: LedgerLine | undefined) => (line?.event as unknown as Applied | undefined)?.hash;
+
+function Version({ line, active, before }: { line: LedgerLine; active: boolean; before: string | undefined }) {
   const applied = line.event as unknown as Applied | undefined;
   return (
     <div className="version">
@@ -230,9 +231,16 @@ function Version({ line, active }: { line: LedgerLine; active: boolean }) {
         <ProofBadge line={line} />
       </div>
       {applied ? (
-        <Link to="/policy" search={{ show: "text", hash: applied.hash }} className="digest">
-          {applied.hash}
-        </Link>
+        <span className="row">
+          <Link to="/policy" search={{ show: "text", hash: applied.hash }} className="digest">
+            {applied.hash}
+          </Link>
+          {before && before !== applied.hash && (
+            <Link to="/policy" search={{ show: "versions", hash: applied.hash, from: before }}>
+              What it changed
+            </Link>
+          )}
+        </span>
       ) : (
         <span className="quiet">what it was, was erased</span>
       )}

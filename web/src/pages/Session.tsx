@@ -1,9 +1,9 @@
 // One session: what was sent, how each statement ended, and whether the recording is what the ledger says. Live ones follow along.
-import { useInfiniteQuery, useMutation } from "@tanstack/react-query";
+import { useInfiniteQuery, useMutation, useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { useEffect, useMemo, useState } from "react";
 import { answer, api, once, Problem, type Recording } from "../api/client";
-import { queryClient, recording } from "../api/queries";
+import { queryClient, recording, whoami } from "../api/queries";
 import { Sql } from "../sql/Sql";
 import { useTitle } from "../shell/Shell";
 import { Dialog, Empty, Failed, toast, Wait } from "../ui/feedback";
@@ -47,6 +47,7 @@ export default function SessionPage() {
     refetchInterval: ({ state }) => (state.data?.pages[0]?.session.closed_at ? false : FOLLOW_MS),
   });
   const { data, error, isPending, refetch, hasNextPage, isFetchingNextPage, fetchNextPage } = query;
+  const { data: who } = useQuery(whoami);
   const [only, setOnly] = useState<Kind>("all");
   const [current, setCurrent] = useState(0);
   const [ending, setEnding] = useState(false);
@@ -72,6 +73,7 @@ export default function SessionPage() {
     );
   const last = data.pages.at(-1) as Recording;
   const { session } = last;
+  const mayEnd = who?.ends_access || who?.name === session.principal;
   return (
     <article className="card" aria-label={`session ${id}`}>
       <header className="stack">
@@ -98,7 +100,7 @@ export default function SessionPage() {
               </button>
             ))}
           </div>
-          {!session.closed_at && (
+          {mayEnd && !session.closed_at && (
             <button type="button" className="button danger" onClick={() => setEnding(true)}>
               End it…
             </button>

@@ -1,12 +1,9 @@
 // A file of a bundle, to be read: coloured, with its lines numbered, at the line that somebody pointed to. In a shadow root, as the editor of
 // statements is.
-import { HighlightStyle, syntaxHighlighting } from "@codemirror/language";
 import { EditorState, StateField } from "@codemirror/state";
-import { Decoration, EditorView, highlightSpecialChars, lineNumbers } from "@codemirror/view";
-import { tags } from "@lezer/highlight";
+import { Decoration, EditorView, lineNumbers } from "@codemirror/view";
 import { useEffect, useRef } from "react";
-import { ODD } from "../ui/text";
-import { languageOf } from "./languages";
+import { readOnly } from "./readOnly";
 
 export default function FileView({ path, text, line }: { path: string; text: string; line: number | undefined }) {
   const host = useRef<HTMLDivElement>(null);
@@ -21,16 +18,8 @@ export default function FileView({ path, text, line }: { path: string; text: str
         doc: text,
         extensions: [
           lineNumbers(),
-          EditorView.lineWrapping,
-          EditorState.readOnly.of(true),
-          EditorView.editable.of(false),
-          // Focus and the arrow keys stay: a text that can't be reached by keyboard can't be read by everybody.
-          EditorView.contentAttributes.of({ "aria-label": path, "aria-readonly": "true", tabindex: "0" }),
-          highlightSpecialChars({ specialChars: new RegExp(ODD.source, "gu") }),
-          languageOf(path),
-          syntaxHighlighting(colours),
+          readOnly(path),
           pointedAt(line),
-          theme,
         ],
       }),
     });
@@ -49,23 +38,3 @@ const pointedAt = (line: number | undefined) =>
     update: (marks) => marks,
     provide: (field) => EditorView.decorations.from(field),
   });
-
-const colours = HighlightStyle.define([
-  { tag: tags.keyword, color: "var(--keyword)", fontWeight: "600" },
-  { tag: tags.string, color: "var(--string)" },
-  { tag: [tags.number, tags.bool], color: "var(--number)" },
-  { tag: [tags.meta, tags.propertyName], color: "var(--accent)", fontWeight: "600" },
-  { tag: tags.typeName, color: "var(--number)" },
-  { tag: tags.comment, color: "var(--ink-2)", fontStyle: "italic" },
-]);
-
-const theme = EditorView.theme({
-  "&": { color: "var(--ink)", backgroundColor: "var(--sunken)", border: "1px solid var(--line)", borderRadius: "var(--radius)", fontSize: "13px" },
-  "&.cm-focused": { outline: "2px solid var(--accent)", outlineOffset: "1px" },
-  ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.55", maxHeight: "70vh" },
-  ".cm-content": { padding: "10px 0" },
-  ".cm-line": { padding: "0 12px 0 8px" },
-  ".cm-pointed": { backgroundColor: "var(--accent-soft)", boxShadow: "inset 3px 0 var(--accent)" },
-  ".cm-gutters": { backgroundColor: "transparent", color: "var(--ink-2)", border: "none" },
-  ".cm-specialChar": { color: "var(--bad)", backgroundColor: "var(--bad-soft)", fontWeight: "700" },
-});

@@ -1,7 +1,7 @@
 // The frame around every page: where one is, what waits, whether news arrives, who one is.
 import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useRouter, useRouterState, type ErrorComponentProps } from "@tanstack/react-router";
-import { useEffect, useRef, useState, type ReactNode } from "react";
+import { useEffect, useRef, type ReactNode } from "react";
 import { answer, api } from "../api/client";
 import { follow, hangUp, useLine } from "../api/live";
 import { countOf, queryClient, status, toApprove, whoami } from "../api/queries";
@@ -9,7 +9,7 @@ import { envelopeOf, oneLine } from "../request/envelope";
 import { Empty, Failed, Toasts } from "../ui/feedback";
 import { Shown } from "../ui/text";
 import { clockTime } from "../ui/time";
-import { chooseTheme, chosenTheme, type Theme } from "./theme";
+import { ChooseTheme } from "./ChooseTheme";
 
 export function Shell() {
   useEffect(() => {
@@ -59,13 +59,14 @@ export function Shell() {
   );
 }
 
-type To = "/" | "/approvals" | "/sessions" | "/console" | "/policy" | "/insights" | "/ledger";
+type To = "/" | "/approvals" | "/sessions" | "/console" | "/policy" | "/insights" | "/ledger" | "/people";
 
 /** Pages that a narrow window shows under one tab; some are of use to those who audit only. */
 const MORE: { to: To; name: string; icon: ReactNode; audits?: true }[] = [
   { to: "/console", name: "Console", icon: <path d="m4 5 4.5 5L4 15M10 15h6" /> },
   { to: "/policy", name: "Policy", icon: <path d="M10 3 4 5v5c0 3.5 2.5 5.8 6 7 3.5-1.2 6-3.5 6-7V5zM7.5 9.8l1.8 1.8 3.4-3.6" /> },
   { to: "/insights", name: "Insights", icon: <path d="M4 16V9M8.5 16V5M13 16v-5M17 16H3" />, audits: true },
+  { to: "/people", name: "People", icon: <path d="M7.5 9a3 3 0 1 0 0-6 3 3 0 0 0 0 6M2 17c0-3.5 2.2-5.5 5.5-5.5S13 13.5 13 17M13 3.5a3 3 0 0 1 0 5.5M15 12c2 .7 3 2.5 3 5" />, audits: true },
   { to: "/ledger", name: "Ledger", icon: <path d="M5 3h10v14H5zM8 7h4M8 10h4M8 13h2" />, audits: true },
 ];
 
@@ -146,7 +147,6 @@ function Standing() {
 }
 
 function Account({ name }: { name: string }) {
-  const [theme, setTheme] = useState<Theme>(chosenTheme);
   const ref = useMenu();
   const router = useRouter();
   const signOut = async () => {
@@ -165,13 +165,10 @@ function Account({ name }: { name: string }) {
         <span aria-hidden="true">▾</span>
       </summary>
       <div className="panel">
-        <div role="group" aria-label="theme" className="tabs">
-          {(["system", "light", "dark"] as const).map((each) => (
-            <button key={each} type="button" aria-pressed={theme === each} onClick={() => (chooseTheme(each), setTheme(each))}>
-              {each}
-            </button>
-          ))}
-        </div>
+        <ChooseTheme />
+        <Link to="/account" className="button" onClick={() => ref.current?.removeAttribute("open")}>
+          Sign-ins and settings
+        </Link>
         {data && (
           <p className="hint">
             <Shown text={data.gateway} />, version {data.version}

@@ -1,5 +1,6 @@
 // Times as people read them. One clock ticks for all of them, once a second, and only while somebody looks.
 import { useSyncExternalStore } from "react";
+import { chosenZone } from "./zone";
 
 let now = Date.now();
 let ticking: ReturnType<typeof setInterval> | undefined;
@@ -28,9 +29,10 @@ export function useNow(): number {
 
 export const fromMicros = (micros: number) => new Date(micros / 1000).toISOString();
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
-const sameDay = (a: Date, b: Date) => a.toDateString() === b.toDateString();
+const timeZone = chosenZone();
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone });
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric", timeZone });
+const sameDay = (a: Date, b: Date) => day.format(a) === day.format(b);
 
 export function clockTime(at: string): string {
   const date = new Date(at);

@@ -153,6 +153,9 @@ pub struct AccessRequest {
     pub eligible: Vec<String>,
     /// True if the caller is one of them.
     pub may_approve: bool,
+    /// True if the caller may end the grant, which is live.
+    #[serde(default)]
+    pub may_revoke: bool,
     /// True if the server holds what is granted too, with rights of its own for each session; false if only the gateway does.
     #[serde(default)]
     pub second_lock: bool,

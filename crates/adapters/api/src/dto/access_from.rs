@@ -34,6 +34,7 @@ impl From<AccessView> for AccessRequest {
             approvals: access.approvals.iter().map(Into::into).collect(),
             eligible: texts(&view.eligible),
             may_approve: view.may_approve,
+            may_revoke: view.may_revoke,
             second_lock: view.second_lock,
             outcome: match &access.state {
                 lifecycle::AccessState::Settled { outcome, .. } => Some(outcome.into()),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use safeconduct_app::{Caller, SignedIn as AppSignedIn, TokenView};
+use safeconduct_app::{Caller, CallerStanding, SignedIn as AppSignedIn, TokenView};
 use safeconduct_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -87,9 +87,19 @@ pub struct WhoAmI {
     /// `password` or `token`.
     pub method: String,
     pub signed_in_at: String,
+    #[serde(default)]
+    pub display_name: String,
+    #[serde(default)]
+    pub groups: Vec<String>,
     /// True if the caller may read the whole ledger and everybody's sessions.
     #[serde(default)]
     pub audits: bool,
+    /// True if the caller may end anybody's grants, sessions and sign-ins.
+    #[serde(default)]
+    pub ends_access: bool,
+    /// True if the caller may ask for changes to people, groups or workloads.
+    #[serde(default)]
+    pub administers: bool,
 }
 
 /// A token or sign-in, without its secret.
@@ -122,27 +132,31 @@ pub struct Group {
 }
 
 impl WhoAmI {
-    pub(crate) fn new(caller: &Caller, audits: bool) -> Self {
+    pub(crate) fn new(caller: &Caller, standing: CallerStanding) -> Self {
         Self {
             name: caller.name.to_string(),
             kind: kind_name(caller.kind).to_owned(),
             sign_in: caller.sign_in.to_string(),
             method: caller.method.clone(),
             signed_in_at: caller.signed_in_at.to_string(),
-            audits,
+            display_name: standing.display_name,
+            groups: texts(&standing.groups),
+            audits: standing.audits,
+            ends_access: standing.ends_access,
+            administers: standing.administers,
         }
     }
 }
 
 impl SignedIn {
-    pub(crate) fn new(signed_in: AppSignedIn, audits: bool) -> Self {
-        Self { who: WhoAmI::new(&signed_in.caller, audits), token: Secret(signed_in.token), expires_at: signed_in.expires_at.to_string() }
+    pub(crate) fn new(signed_in: AppSignedIn, standing: CallerStanding) -> Self {
+        Self { who: WhoAmI::new(&signed_in.caller, standing), token: Secret(signed_in.token), expires_at: signed_in.expires_at.to_string() }
     }
 }
 
 impl BrowserSignIn {
-    pub(crate) fn new(signed_in: &AppSignedIn, audits: bool) -> Self {
-        Self { who: WhoAmI::new(&signed_in.caller, audits), expires_at: signed_in.expires_at.to_string() }
+    pub(crate) fn new(signed_in: &AppSignedIn, standing: CallerStanding) -> Self {
+        Self { who: WhoAmI::new(&signed_in.caller, standing), expires_at: signed_in.expires_at.to_string() }
     }
 }
 

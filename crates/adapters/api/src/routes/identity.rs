@@ -31,8 +31,8 @@ pub(crate) async fn sign_in(
     Body(body): Body<dto::SignIn>,
 ) -> Result<Json<dto::SignedIn>, Failure> {
     let signed_in = try_sign_in(&state, body, &source).await?;
-    let audits = state.app.audits(&signed_in.caller);
-    Ok(Json(dto::SignedIn::new(signed_in, audits)))
+    let standing = state.app.standing(&signed_in.caller);
+    Ok(Json(dto::SignedIn::new(signed_in, standing)))
 }
 
 async fn try_sign_in(state: &ApiState, body: dto::SignIn, source: &str) -> Result<SignedIn, Failure> {
@@ -64,7 +64,7 @@ pub(crate) async fn browser_sign_in(
 ) -> Result<Response, Failure> {
     let signed_in = try_sign_in(&state, body, &source).await?;
     let cookie = browser::signed_in(&signed_in).ok_or_else(Failure::internal)?;
-    let answer = dto::BrowserSignIn::new(&signed_in, state.app.audits(&signed_in.caller));
+    let answer = dto::BrowserSignIn::new(&signed_in, state.app.standing(&signed_in.caller));
     Ok(([(header::SET_COOKIE, cookie)], Json(answer)).into_response())
 }
 
@@ -78,7 +78,7 @@ pub(crate) async fn sign_out(State(state): State<ApiState>, Signed(caller): Sign
 /// Who the caller is.
 #[utoipa::path(get, path = "/api/v1/whoami", tag = "sign-in", responses((status = 200, body = dto::WhoAmI), (status = 401, body = dto::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn whoami(State(state): State<ApiState>, Signed(caller): Signed) -> Json<dto::WhoAmI> {
-    Json(dto::WhoAmI::new(&caller, state.app.audits(&caller)))
+    Json(dto::WhoAmI::new(&caller, state.app.standing(&caller)))
 }
 
 /// Chooses a password with a one-time code.

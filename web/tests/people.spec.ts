@@ -1,0 +1,145 @@
+// Where one is signed in, and who there is: looked at, changed by asking, ended at once.
+import AxeBuilder from "@axe-core/playwright";
+import { expect, settleAll, signIn, test } from "./gateway";
+
+test.beforeEach(({ gateway }) => settleAll(gateway));
+
+test("f03 a sign-in that is ended elsewhere opens nothing any more", async ({ browser, gateway, as }) => {
+  const left = await browser.newContext({ baseURL: gateway.url });
+  await signIn(left, gateway, "dora");
+  const dora = await as("dora");
+  await dora.goto("/");
+  await dora.getByLabel("account of dora").click();
+  await dora.getByRole("link", { name: "Sign-ins and settings" }).click();
+  const signIns = dora.getByRole("region", { name: "sign-ins" });
+  const here = signIns.getByRole("listitem").filter({ hasText: "this browser" });
+  await expect(here).toHaveCount(1);
+  await expect(here.getByRole("button")).toHaveCount(0);
+  await signIns.getByRole("button", { name: "End all others" }).click();
+  await expect(signIns.getByRole("listitem")).toHaveCount(1);
+  expect((await left.request.get("/api/v1/whoami")).status()).toBe(401);
+  expect((await dora.context().request.get("/api/v1/whoami")).status()).toBe(200);
+  await left.close();
+});
+
+test("times follow the time zone that somebody chose", async ({ gateway, as }) => {
+  const id = await gateway.pending("at what time");
+  const bob = await as("bob");
+  const shown = async () => {
+    await bob.goto(`/access-requests/${id}`);
+    const time = bob.getByLabel("what happened").locator("time").first();
+    return { at: Date.parse((await time.getAttribute("datetime")) ?? ""), text: await time.innerText() };
+  };
+  const utc = await shown();
+  await bob.goto("/account");
+  await bob.getByLabel("Time zone").selectOption("Asia/Kolkata");
+  await bob.waitForLoadState();
+  const kolkata = await shown();
+  expect(kolkata.at).toBe(utc.at);
+  const said = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone: "Asia/Kolkata" }).format(utc.at);
+  expect(kolkata.text).toContain(said);
+  expect(utc.text).not.toContain(said);
+});
+
+test("a person is made by one administrator with another's approval; the code is shown once and opens an account", async ({ browser, gateway, as }) => {
+  const ann = await as("ann");
+  await ann.goto("/people");
+  await ann.getByRole("button", { name: "New person…" }).click();
+  const dialog = ann.getByRole("dialog");
+  await dialog.getByLabel("Name").fill("erin");
+  await dialog.getByLabel("Shown as").fill("Erin <b>Example</b>");
+  await dialog.getByLabel("Why").fill("starts today");
+  await dialog.getByRole("button", { name: "Ask" }).click();
+  await expect(ann).toHaveURL(/\/access-requests\/rq-/);
+  await expect(ann.getByLabel("one-time secret")).toHaveCount(0);
+
+  const abe = await as("abe");
+  await abe.goto(new URL(ann.url()).pathname);
+  await abe.getByRole("button", { name: /^Approve/ }).click();
+  await abe.getByRole("button", { name: /^Approve/ }).last().click();
+  await expect(abe.getByText(/executed|done|ran/).first()).toBeVisible();
+  // Whoever approved it gets no secret.
+  await expect(abe.getByLabel("one-time secret")).toHaveCount(0);
+
+  await ann.getByRole("button", { name: "Show its secret, once" }).click();
+  const code = await ann.getByLabel("one-time secret").locator("code").innerText();
+  await ann.reload();
+  await ann.getByRole("button", { name: "Show its secret, once" }).click();
+  await expect(ann.getByLabel("one-time secret").getByRole("alert")).toContainText("ADMIN-002");
+
+  const context = await browser.newContext({ baseURL: gateway.url });
+  const erin = await context.newPage();
+  await erin.goto("/sign-in");
+  await erin.getByRole("button", { name: "I have a one-time code" }).click();
+  await erin.getByLabel("Name").fill("erin");
+  await erin.getByLabel("One-time code").fill(code);
+  await erin.getByLabel("New password").fill("correct horse battery");
+  await erin.getByRole("button", { name: "Choose and sign in" }).click();
+  await expect(erin.getByRole("heading", { name: "What you may do now" })).toBeVisible();
+  await context.close();
+
+  await ann.goto("/people");
+  await ann.getByLabel("search people").fill("erin");
+  await expect(ann.getByRole("listitem", { name: "erin" })).toContainText("Erin <b>Example</b>");
+  await ann.getByRole("listitem", { name: "erin" }).getByRole("button", { name: "Sign-ins" }).click();
+  await ann.getByRole("dialog").getByRole("button", { name: /^end / }).click();
+  await expect(ann.getByRole("dialog")).toContainText("Nowhere");
+});
+
+test("f52 who may not list people learns nothing, who only audits is offered no change", async ({ as, complaints }) => {
+  const carol = await as("carol");
+  await carol.goto("/");
+  await carol.getByRole("link", { name: "People" }).click();
+  await expect(carol.getByRole("listitem", { name: "alice" })).toBeVisible();
+  await expect(carol.getByRole("button", { name: "New person…" })).toHaveCount(0);
+  await expect(carol.getByRole("listitem", { name: "alice" }).getByRole("button")).toHaveCount(0);
+  await carol.getByRole("link", { name: "groups" }).click();
+  await expect(carol.getByRole("listitem", { name: "dba" })).toContainText("bob");
+  const alice = await as("alice");
+  await alice.goto("/people");
+  await expect(alice.getByRole("alert")).toContainText("VIEW-001");
+  await expect(alice.getByText("carol")).toHaveCount(0);
+  expect(complaints.splice(0).every((complaint) => complaint.includes("403"))).toBe(true);
+});
+
+test("ending is offered only to those who may", async ({ gateway, as }) => {
+  const psql = await gateway.psql("to be looked at");
+  psql.say("select 'here';");
+  await psql.says(/here/);
+  const [session] = await gateway.json<{ id: string; grants: string[] }[]>("alice", "sessions", "--live");
+  const carol = await as("carol");
+  const ann = await as("ann");
+  const alice = await as("alice");
+  for (const [page, may] of [
+    [carol, 0],
+    [ann, 1],
+    [alice, 1],
+  ] as const) {
+    await page.goto(`/sessions/${session?.id}`);
+    await expect(page.getByText("select 'here'").first()).toBeVisible();
+    await expect(page.getByRole("button", { name: "End it…" })).toHaveCount(may);
+  }
+  const request = session?.grants[0]?.replace("gr-", "rq-") ?? "";
+  for (const [page, may] of [
+    [carol, 0],
+    [ann, 1],
+  ] as const) {
+    await page.goto(`/access-requests/${request}`);
+    await expect(page.getByLabel("what happened")).toBeVisible();
+    await expect(page.getByRole("button", { name: "Revoke…" })).toHaveCount(may);
+  }
+  psql.kill();
+});
+
+for (const width of [1440, 360])
+  test(`nothing stands in anybody's way on account and people pages (axe, ${width})`, async ({ as }) => {
+    const ann = await as("ann", { viewport: { width, height: 800 } });
+    for (const path of ["/account", "/people", "/people?show=groups", "/people?show=workloads"]) {
+      await ann.goto(path);
+      await expect(ann.getByRole("heading").first()).toBeVisible();
+      await expect(ann.getByLabel("loading")).toHaveCount(0);
+      const { violations } = await new AxeBuilder({ page: ann }).analyze();
+      expect(violations.map(({ id, nodes }) => `${path}: ${id} ${nodes.map((node) => node.html).join(" ")}`)).toEqual([]);
+      expect(await ann.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+    }
+  });
