@@ -80,3 +80,42 @@ test("the ledger", async ({ gateway, as }) => {
     }
   }
 });
+
+test("account and people", async ({ gateway, as }) => {
+  const shot = async (page: Page, name: string) => {
+    await expect(page.getByRole("status", { name: "loading" })).toHaveCount(0);
+    await page.screenshot({ path: join(folder, `${name}.png`), animations: "disabled" });
+  };
+  await gateway.run("ann", "group", "add", "dba", "alice", "--reason", "joins the DBAs");
+  const psql = await gateway.psql("look into order 4711");
+  for (const statement of ["select count(*) from orders;", "select 1/0;", "select id, status from orders where id = 4711;"]) psql.say(statement);
+  await psql.says(/4711/);
+  const [session] = await gateway.json<{ id: string; grants: string[] }[]>("alice", "sessions", "--live");
+  await gateway.run("ann", "revoke", session?.grants[0] ?? "", "--reason", "seen enough");
+  psql.kill();
+  for (const width of [1440, 768, 360] as const) {
+    const ann = await as("ann", { viewport: { width, height: width === 360 ? 740 : 900 } });
+    await ann.goto("/account");
+    await expect(ann.getByText("this browser").first()).toBeVisible();
+    await shot(ann, `account-${width}`);
+    await ann.goto("/people");
+    await expect(ann.getByRole("listitem", { name: "alice" })).toBeVisible();
+    await shot(ann, `people-${width}`);
+    await ann.goto("/people?show=groups");
+    await expect(ann.getByRole("listitem", { name: "dba" })).toBeVisible();
+    await shot(ann, `groups-${width}`);
+    await ann.goto("/people");
+    await ann.getByRole("button", { name: "New person…" }).click();
+    await shot(ann, `new-person-${width}`);
+    await ann.goto(`/access-requests/${session?.grants[0]?.replace("gr-", "rq-")}`);
+    const used = ann.getByRole("region", { name: "sessions" });
+    await expect(used.locator("[data-proof=proved]").first()).toBeVisible();
+    await used.getByText("Statements in it").click();
+    await used.scrollIntoViewIfNeeded();
+    await shot(ann, `used-${width}`);
+    await ann.goto(`/sessions/${session?.id}`);
+    await expect(ann.getByRole("group", { name: "time" })).toBeVisible();
+    await shot(ann, `played-${width}`);
+    await ann.context().close();
+  }
+});

@@ -1,4 +1,7 @@
 // Policy in a browser: why it answers as it does, the bundle, its cases, its versions.
+import { cpSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import AxeBuilder from "@axe-core/playwright";
 import { expect, test } from "./gateway";
 
@@ -40,6 +43,30 @@ test("the bundle, its cases and its versions are there to be read, and an applie
   await carol.getByRole("link", { name: "versions", exact: true }).click();
   await expect(carol.getByText("in force")).toBeVisible();
   await expect(carol.locator("[data-proof=proved]").first()).toBeVisible();
+});
+
+test("what a version changed is shown file by file", async ({ gateway, as }) => {
+  const folder = mkdtempSync(join(tmpdir(), "bundle-"));
+  cpSync(join(import.meta.dirname, "../../demo/bundle"), folder, { recursive: true });
+  const changed = join(folder, "policies/orders.cedar");
+  writeFileSync(changed, readFileSync(changed, "utf8").replaceAll("engineers-alter-orders", "engineers-reshape-orders"));
+  const { files } = JSON.parse(await (await (await as("carol")).context().request.get("/api/v1/policy")).text()) as { files: Record<string, string> };
+  // Resources as they are here, with the servers of this demonstration.
+  for (const [path, text] of Object.entries(files)) if (path.startsWith("resources/")) writeFileSync(join(folder, path), text);
+  const apply = gateway.talk("ann", "policy", "apply", folder, "--reason", "a better name");
+  const id = /rq-[0-9a-z]{12}/.exec(await apply.says(/rq-[0-9a-z]{12}/))?.[0] as string;
+  apply.kill();
+  const { digest } = await gateway.json<{ digest: string }>("abe", "show", id);
+  await gateway.run("abe", "approve", id, "--yes", "--digest", digest);
+  const carol = await as("carol");
+  await carol.goto("/policy?show=versions");
+  await carol.getByRole("link", { name: "What it changed" }).first().click();
+  const file = carol.getByRole("region", { name: "policies/orders.cedar" });
+  await expect(file.locator(".cm-deletedChunk")).toContainText("engineers-alter-orders");
+  await expect(file.locator(".cm-changedLine")).toContainText("engineers-reshape-orders");
+  await expect(carol.getByRole("region", { name: /\.(cedar|toml)$/ })).toHaveCount(1);
+  const { violations } = await new AxeBuilder({ page: carol }).analyze();
+  expect(violations.filter((violation) => ["serious", "critical"].includes(violation.impact ?? "")).map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html).join(" ")}`)).toEqual([]);
 });
 
 test("who may not read the bundle may ask why about themselves, and nothing else", async ({ as }) => {

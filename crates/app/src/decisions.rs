@@ -1,7 +1,7 @@
 //! Deciding and ending: approve, deny, cancel, release, revoke, extend. Each is one unit of work.
 
 use safeconduct_lifecycle::{Access, Actor, Command, Evidence, Refused, Withdrawal, tally};
-use safeconduct_model::{AccessRequestId, Digest, GrantId, Operation, Origin, Ttl, Words};
+use safeconduct_model::{AccessRequestId, Digest, GrantId, Origin, Ttl, Words};
 use safeconduct_policy::Approvals;
 use safeconduct_sql::Facts;
 

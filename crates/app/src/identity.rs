@@ -12,7 +12,6 @@ use safeconduct_lifecycle::{Actor, Evidence, SignInEvent, StreamId};
 use safeconduct_model::{Asked, Digest, Operation, PrincipalKind, PrincipalName, SignInId, Timestamp, Ttl, Words};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -20,6 +19,7 @@ use crate::{
     node::App,
     ports::ValueChange,
     problem::{Problem, ProblemKind},
+    turns::{Turn, Turns},
     world::World,
 };
 
@@ -75,9 +75,7 @@ pub struct TokenView {
 /// Everybody who is signed in.
 pub(crate) struct SignIns {
     by_digest: RwLock<HashMap<String, SignIn>>,
-    hashing: Semaphore,
-    /// Places of those who are hashed and those who wait.
-    queue: Semaphore,
+    hashing: Turns,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -125,11 +123,7 @@ impl SignIns {
             .into_iter()
             .filter_map(|(key, value)| Some((key, serde_json::from_slice::<SignIn>(&value).ok()?)))
             .filter(|(_, s)| world.secrets_void_before(&s.name).is_none_or(|reset| s.created_at >= reset));
-        Self {
-            by_digest: RwLock::new(read.collect()),
-            hashing: Semaphore::new(HASHES_AT_ONCE),
-            queue: Semaphore::new(HASHES_AT_ONCE + HASHES_WAITING),
-        }
+        Self { by_digest: RwLock::new(read.collect()), hashing: Turns::new(HASHES_AT_ONCE, HASHES_WAITING) }
     }
 
     /// True if there is such a sign-in.
@@ -138,11 +132,9 @@ impl SignIns {
     }
 
     /// Waits for its turn to work out a hash; not at all if too many wait already.
-    async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Problem> {
+    async fn turn(&self) -> Result<Turn<'_>, Problem> {
         let busy = || Problem::new("SIGN-005", ProblemKind::TooMany, "too many sign-ins at once").next("try again");
-        let place = self.queue.try_acquire().map_err(|_| busy())?;
-        let turn = self.hashing.acquire().await.map_err(|_| busy())?;
-        Ok((place, turn))
+        self.hashing.take().await.ok_or_else(busy)
     }
 
     /// Drops every sign-in of this principal; returns what to remove from the store.

@@ -10,11 +10,16 @@ use safeconduct_model::{AccessRequestId, GrantId, GroupName, Operation, Operatio
 use crate::{
     admin::standing_privilege,
     identity::Caller,
+    meters::TimeSpread,
     node::App,
     ports::{AccessQuery, SessionQuery, Stored},
     problem::{Problem, ProblemKind},
+    turns::Turns,
 };
 
+/// Calls that are counted at the same time, and those that wait for it.
+const AT_ONCE: usize = 2;
+const WAITING: usize = 8;
 /// Access requests that are counted, and sessions looked at for whether grants were used.
 const MAX_COUNTED: usize = 1_000;
 const MAX_SESSIONS: usize = 2_000;
@@ -95,6 +100,20 @@ pub struct Insights {
     /// False if there were more than are counted.
     pub complete: bool,
     pub standing_privilege: Vec<String>,
+    pub cuts: Cuts,
+}
+
+/// How long it took, since this gateway started, from the end of a session's last grant until its client and its server's process were gone.
+#[derive(Clone, Debug)]
+pub struct Cuts {
+    pub since: Timestamp,
+    pub client: TimeSpread,
+    pub backend: TimeSpread,
+}
+
+/// Places for calls that count.
+pub(crate) fn turns() -> Turns {
+    Turns::new(AT_ONCE, WAITING)
 }
 
 /// How long people of a group took, in seconds: half took at most the median, nineteen of twenty at most `p95`.
@@ -178,7 +197,7 @@ impl App {
     /// What came of the access requests that were asked from `from` to before `to`: of the last 30 days if nothing is said.
     ///
     /// # Errors
-    /// `VIEW-001` for who may not audit; `REQ-001` for a time that is empty or longer than a year.
+    /// `VIEW-001` for who may not audit; `REQ-001` for a time that is empty or longer than a year; `VIEW-002` if too many ask at once.
     pub async fn insights(&self, caller: &Caller, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<Insights, Problem> {
         if !self.audits(caller) {
             return Err(Problem::new("VIEW-001", ProblemKind::Denied, "you may not see what everybody asks")
@@ -189,6 +208,8 @@ impl App {
         if from >= to || from < to.plus_seconds(-MAX_DAYS.saturating_mul(DAY_SECONDS)) {
             return Err(Problem::invalid("`from` is before `to`, by at most 366 days"));
         }
+        let busy = || Problem::new("VIEW-002", ProblemKind::TooMany, "too many ask for insights at once").next("try again in a moment");
+        let _turn = self.node.counting.take().await.ok_or_else(busy)?;
         let (opened_with, sessions_complete) = self.grants_of_sessions(from).await?;
         let mut counted = Vec::new();
         let (mut query, mut passed, mut complete) = (AccessQuery { limit: PAGE, ..AccessQuery::default() }, 0_usize, sessions_complete);
@@ -212,7 +233,9 @@ impl App {
             query.before = Some(last);
         }
         let standing_privilege = standing_privilege(&self.world(), self.node.settings.bundle_watched);
-        Ok(Insights { from, to, counted, complete, standing_privilege })
+        let meters = &self.node.meters;
+        let cuts = Cuts { since: self.node.started_at, client: meters.cut_client.spread(), backend: meters.cut_backend.spread() };
+        Ok(Insights { from, to, counted, complete, standing_privilege, cuts })
     }
 
     /// Grants that sessions were opened with since then, and whether these are all.

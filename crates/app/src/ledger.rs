@@ -114,6 +114,7 @@ impl App {
         let stored = self.node.ports.store.events_from(index, 1).await?.into_iter().next().ok_or_else(hidden)?;
         match stored.stream {
             safeconduct_lifecycle::StreamId::Access(id) => self.access(caller, &id).await.map(drop).map_err(|_| hidden()),
+            safeconduct_lifecycle::StreamId::Session(id) => self.seen_session(caller, &id).await.map(drop).map_err(|_| hidden()),
             _ => Err(hidden()),
         }
     }

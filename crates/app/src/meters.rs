@@ -83,6 +83,31 @@ impl Times {
     pub fn took(&self, time: Duration) {
         self.0.observe(time.as_secs_f64());
     }
+
+    /// How many took how long.
+    #[must_use]
+    pub fn spread(&self) -> TimeSpread {
+        let families = self.0.collect();
+        let Some(metric) = families.first().and_then(|family| family.get_metric().first()) else { return TimeSpread::default() };
+        let histogram = metric.get_histogram();
+        let mut before = 0;
+        let within = histogram.get_bucket().iter().filter(|bucket| bucket.upper_bound().is_finite()).map(|bucket| {
+            let count = bucket.cumulative_count().saturating_sub(before);
+            before = bucket.cumulative_count();
+            (Duration::from_secs_f64(bucket.upper_bound()), count)
+        });
+        let within: Vec<_> = within.collect();
+        TimeSpread { within, longer: histogram.get_sample_count().saturating_sub(before) }
+    }
+}
+
+/// Counts of durations by how long they were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TimeSpread {
+    /// Bounds, the smallest first, each with how many took at most that and longer than the bound before.
+    pub within: Vec<(Duration, u64)>,
+    /// Longer than every bound.
+    pub longer: u64,
 }
 
 /// Why somebody was turned away or a statement did not pass. A closed list: it is a label.

@@ -26,6 +26,7 @@ use crate::{
     ports::{CheckpointSigner, Clock, Entropy, Executor, Minting, Recorder, Store},
     problem::{Problem, ProblemKind},
     publish::News,
+    turns::Turns,
     world::{Work, World},
 };
 
@@ -106,6 +107,10 @@ pub(crate) struct Node {
     /// Roles at servers that no session accounts for, as of the last look.
     pub unknown_roles: Mutex<BTreeMap<ResourceName, BTreeSet<String>>>,
     pub sign_ins: SignIns,
+    /// Places for calls of insights.
+    pub counting: Turns,
+    /// When this application started, by the effective clock.
+    pub started_at: Timestamp,
     pub floods: Floods,
     pub door_secrets: Mutex<DoorSecrets>,
     pub door_salt_key: [u8; 32],

@@ -36,9 +36,9 @@ impl App {
         let Some(principal) = world.directory.find(&caller.name) else { return CallerStanding::default() };
         let gateway = Resource::SAFECONDUCT.parse().ok().and_then(|name| world.resource(&name).cloned());
         let may_ask = |operation| {
-            gateway
-                .as_ref()
-                .is_some_and(|gateway| self.outcome_for(&world, principal, gateway, operation, true, &caller.source, now).outcome != Outcome::Deny)
+            gateway.as_ref().is_some_and(|gateway| {
+                self.outcome_for(&world, principal, gateway, operation, true, &caller.source, now).outcome != Outcome::Deny
+            })
         };
         CallerStanding {
             display_name: principal.display_name.clone(),

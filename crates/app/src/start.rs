@@ -104,9 +104,11 @@ impl App {
             !secrets.is_empty() && world.access.of(holder).any(|a| kept(a))
         });
         let door_salt_key = door_salt_key(&ports).await?;
+        let clock = EffectiveClock::new(Arc::clone(&ports.clock), high_water);
         let app = Self {
             node: Arc::new(Node {
-                clock: EffectiveClock::new(Arc::clone(&ports.clock), high_water),
+                started_at: clock.now(),
+                clock,
                 ports,
                 settings,
                 key,
@@ -126,6 +128,7 @@ impl App {
                 given: parking_lot::Mutex::default(),
                 unknown_roles: parking_lot::Mutex::default(),
                 sign_ins,
+                counting: crate::insights::turns(),
                 floods: Floods::default(),
                 door_secrets: parking_lot::Mutex::new(door_secrets.into_iter().collect()),
                 door_salt_key,

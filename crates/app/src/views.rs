@@ -172,7 +172,10 @@ impl App {
         let quorum_missing = access.quorum().filter(|_| pending).map(|q| q.missing(&access.counted()));
         let postgres = world.resource(&access.envelope.resource).and_then(|resource| resource.postgres());
         let second_lock = postgres.is_some_and(|postgres| postgres.credentials.minted().is_some());
-        let live = matches!(access.state, AccessState::Scheduled { .. } | AccessState::Ready { .. } | AccessState::Active { .. } | AccessState::Claimed { .. });
+        let live = matches!(
+            access.state,
+            AccessState::Scheduled { .. } | AccessState::Ready { .. } | AccessState::Active { .. } | AccessState::Claimed { .. }
+        );
         let may_revoke = live && self.may_revoke(&world, caller, &access, facts.as_deref(), now);
         let eligible = names(&eligible);
         AccessView { facts, quorum_missing, eligible, may_approve, may_revoke, second_lock, history, merged: false, access }
@@ -318,7 +321,7 @@ impl App {
         Ok(session.map(|session| Session { version, ..session }))
     }
 
-    async fn seen_session(&self, caller: &Caller, id: &SessionId) -> Result<Session, Problem> {
+    pub(crate) async fn seen_session(&self, caller: &Caller, id: &SessionId) -> Result<Session, Problem> {
         let hidden = || Problem::not_found("session");
         let session = self.load_session(id).await?.ok_or_else(hidden)?;
         let allowed = session.principal == caller.name || self.may_administer(&self.world(), caller, Operation::Audit, self.now());

@@ -172,6 +172,8 @@ impl Store for MemoryStore {
                 .values()
                 .filter(|row| query.principal.as_ref().is_none_or(|name| *name == row.principal))
                 .filter(|row| query.live.is_none_or(|live| live == row.closed_at.is_none()))
+                .filter(|row| query.opened_from.is_none_or(|from| row.opened_at >= from))
+                .filter(|row| query.opened_to.is_none_or(|to| row.opened_at <= to))
                 .filter(|row| {
                     before.as_ref().is_none_or(|known| known.as_ref().is_some_and(|key| (row.opened_at, &row.id) < (key.0, &key.1)))
                 })

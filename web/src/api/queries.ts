@@ -74,6 +74,10 @@ export const sessions = (live: boolean) =>
     getNextPageParam: (page) => (page.length === PAGE_SIZE ? page.at(-1)?.id : undefined),
   });
 
+/** The sessions in which an access request was used. */
+export const sessionsOf = (id: string) =>
+  queryOptions({ queryKey: ["sessions", "of", id], queryFn: () => answer(api.GET("/api/v1/access-requests/{id}/sessions", { params: { path: { id } } })) });
+
 export const recording = (id: string) =>
   infiniteQueryOptions({
     queryKey: ["recording", id],

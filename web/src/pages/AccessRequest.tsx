@@ -9,6 +9,7 @@ import { OneTimeSecret } from "../request/OneTimeSecret";
 import { Request } from "../request/Request";
 import { Timeline } from "../request/Timeline";
 import { RunOnce } from "../request/RunOnce";
+import { Used } from "../request/Used";
 import { useTitle } from "../shell/Shell";
 import { Dialog, Empty, Failed, toast, Wait } from "../ui/feedback";
 import { useKeys } from "../ui/keys";
@@ -46,6 +47,7 @@ export default function AccessRequestPage() {
       <section className="card section" aria-label="what happened">
         <h2>What happened</h2>
         <Timeline lines={data.history} />
+        <Used request={data} />
       </section>
     </div>
   );

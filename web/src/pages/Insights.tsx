@@ -83,6 +83,7 @@ function Pictures({ of, days }: { of: Insights; days: number }) {
       <Deciding of={of} days={days} />
       <Grants of={of} days={days} />
       <Refused of={of} days={days} />
+      <Cuts of={of} />
     </div>
   );
 }
@@ -295,6 +296,49 @@ function Refused({ of, days }: { of: Insights; days: number }) {
               </svg>
             </Link>
           ))}
+        </div>
+      )}
+    </Picture>
+  );
+}
+
+/** `0.5 ms`, `20 ms`, `2.5 s`. */
+const shortSpan = (micros: number) => (micros < 1_000_000 ? `${micros / 1000} ms` : `${micros / 1_000_000} s`);
+
+/** How soon a session is gone once its right is over. */
+function Cuts({ of }: { of: Insights }) {
+  const { client, backend, since } = of.cuts;
+  const bounds = [...new Set([...client, ...backend].map((took) => took.at_most_micros ?? Infinity))].sort((a, b) => a - b);
+  const countAt = (list: typeof client, bound: number) => list.find((took) => (took.at_most_micros ?? Infinity) === bound)?.count ?? 0;
+  const rows = bounds.map((bound) => ({ bound, words: bound === Infinity ? "longer" : `within ${shortSpan(bound)}`, client: countAt(client, bound), backend: countAt(backend, bound) }));
+  const [from, to] = [rows.findIndex((row) => row.client + row.backend > 0), rows.findLastIndex((row) => row.client + row.backend > 0)];
+  const shown = from < 0 ? [] : rows.slice(from, to + 1);
+  const most = Math.max(1, ...shown.flatMap((row) => [row.client, row.backend]));
+  return (
+    <Picture title="From the end of a right until its session was gone" table={{ head: ["time", "client’s connection closed", "server’s process gone"], rows: shown.map((row) => [row.words, row.client, row.backend]) }}>
+      {shown.length === 0 ? (
+        <p className="quiet">
+          No session was cut since the gateway started, <At at={since} />.
+        </p>
+      ) : (
+        <div className="bars">
+          {shown.map((row) => (
+            <div key={row.words} className="bar">
+              <span className="row apart">
+                <span className="strong">{row.words}</span>
+                <span>
+                  {row.client} closed, {row.backend} gone at the server
+                </span>
+              </span>
+              <svg viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true">
+                <rect className="part" y="1" width={(100 * row.client) / most} height="4" />
+                <rect className="part against" y="7" width={(100 * row.backend) / most} height="4" />
+              </svg>
+            </div>
+          ))}
+          <p className="hint">
+            Counted since the gateway started, <At at={since} />; above, until the client’s connection was closed, below, until the server’s process for it was gone. <Link to="/sessions">Sessions</Link> say why each ended.
+          </p>
         </div>
       )}
     </Picture>

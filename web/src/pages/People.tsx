@@ -89,14 +89,19 @@ function One({ of, groups, ask }: { of: Principal; groups: string[]; ask?: (of: 
   return (
     <div className="item">
       <div className="row apart">
-        <span className="row">
-          <span className="strong">
-            <Shown text={of.display_name} />
+        <span>
+          <span className="row">
+            <span className="strong">
+              <Shown text={of.display_name} />
+            </span>
+            <span className="mono quiet">
+              <Shown text={of.name} />
+            </span>
+            {of.disabled && <span className="chip severe">disabled</span>}
           </span>
-          <span className="mono quiet">
-            <Shown text={of.name} />
+          <span className="line">
+            <Shown text={of.groups.join(", ") || "in no group"} />; since <At at={of.created_at} />
           </span>
-          {of.disabled && <span className="chip severe">disabled</span>}
         </span>
         <span className="row">
           {who?.ends_access && (
@@ -119,9 +124,6 @@ function One({ of, groups, ask }: { of: Principal; groups: string[]; ask?: (of: 
           )}
         </span>
       </div>
-      <span className="line">
-        <Shown text={of.groups.join(", ") || "in no group"} />; since <At at={of.created_at} />
-      </span>
       {looking && <TheirSignIns of={of.name} close={() => setLooking(false)} />}
     </div>
   );

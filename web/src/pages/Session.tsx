@@ -4,40 +4,18 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { useEffect, useMemo, useState } from "react";
 import { answer, api, once, Problem, type Recording } from "../api/client";
 import { queryClient, recording, whoami } from "../api/queries";
-import { Sql } from "../sql/Sql";
+import { matches, Row, type Entry, type Kind } from "../sessions/records";
+import { TimeBar } from "../sessions/TimeBar";
 import { useTitle } from "../shell/Shell";
 import { Dialog, Empty, Failed, toast, Wait } from "../ui/feedback";
 import { useKeys } from "../ui/keys";
-import { Operations, State } from "../ui/state";
+import { State } from "../ui/state";
 import { Shown } from "../ui/text";
 import { At, clockTime } from "../ui/time";
 
 const route = getRouteApi("/signed-in/sessions/$id");
 /** Statements of a live session are journaled, not news: they are looked at again this often. */
 const FOLLOW_MS = 1000;
-
-interface Entry {
-  n: number;
-  at: string;
-  what: string;
-  text?: string;
-  statement?: number;
-  operations?: string;
-  grant?: string;
-  claimed?: string;
-  parameters?: { shown: string | null }[];
-  command?: string;
-  rows?: number;
-  sqlstate?: string;
-  message?: string;
-  duration_micros?: number;
-  why?: string;
-  how?: string;
-  access_request?: string;
-  source?: string;
-}
-
-type Kind = "all" | "changes" | "held" | "errors";
 
 export default function SessionPage() {
   const { id } = route.useParams();
@@ -107,6 +85,12 @@ export default function SessionPage() {
           )}
         </div>
       </header>
+      <TimeBar
+        entries={entries}
+        outcomes={outcomes}
+        at={shown[current]?.at}
+        go={(to) => setCurrent(Math.max(0, shown.findLastIndex((entry) => Date.parse(entry.at) <= to)))}
+      />
       <ol>
         {shown.map((entry, at) => (
           <li key={entry.n} className="record" data-n={entry.n} aria-current={at === current} onClick={() => setCurrent(at)}>
@@ -128,15 +112,6 @@ export default function SessionPage() {
   );
 }
 
-function matches(entry: Entry, only: Kind, outcomes: Map<number | undefined, Entry>): boolean {
-  switch (only) {
-    case "changes": return entry.what === "intent" && /write|ddl|admin|unknown|unrestricted|temp/.test(entry.operations ?? "");
-    case "held": return entry.what === "held" || entry.what === "hold_ended";
-    case "errors": return entry.what === "refused" || (entry.what === "intent" && outcomes.get(entry.statement)?.sqlstate !== undefined);
-    default: return true;
-  }
-}
-
 function Intact({ chunks, live }: { chunks: Recording["chunks"]; live: boolean }) {
   const broken = chunks.filter((chunk) => !chunk.intact);
   const recovered = chunks.some((chunk) => chunk.recovered);
@@ -152,78 +127,6 @@ function Intact({ chunks, live }: { chunks: Recording["chunks"]; live: boolean }
       {recovered && "; sealed after a crash: its end may be missing"}
       {live && `${chunks.length > 0 ? "; " : ""}what is new is sealed later`}
     </p>
-  );
-}
-
-function Row({ entry, outcome }: { entry: Entry; outcome: Entry | undefined }) {
-  switch (entry.what) {
-    case "intent":
-      return (
-        <div className="stack">
-          <Sql text={entry.text ?? ""} plain />
-          {(entry.parameters ?? []).length > 0 && (
-            <p className="mono">
-              {entry.parameters?.map((parameter, at) => (
-                <span key={at}>
-                  ${at + 1} = <Shown text={parameter.shown ?? "NULL"} />{" "}
-                </span>
-              ))}
-            </p>
-          )}
-          <p className="row quiet">
-            <Operations of={(entry.operations ?? "").split("+")} />
-            {outcome ? <Outcome of={outcome} /> : <State of="unknown" />}
-            {entry.claimed && (
-              <Link to="/access-requests/$id" params={{ id: entry.claimed }} className="mono">
-                {entry.claimed}
-              </Link>
-            )}
-          </p>
-        </div>
-      );
-    case "refused":
-      return (
-        <div className="stack">
-          <Sql text={entry.text ?? ""} plain />
-          <p className="row">
-            <State of="refused_not_run" /> <span className="quiet"><Shown text={entry.why ?? ""} /></span>
-          </p>
-        </div>
-      );
-    case "held":
-      return (
-        <div className="stack">
-          <Sql text={entry.text ?? ""} plain />
-          <p className="row">
-            <State of="held" />
-            <Link to="/access-requests/$id" params={{ id: entry.access_request ?? "" }} className="mono">
-              {entry.access_request}
-            </Link>
-          </p>
-        </div>
-      );
-    case "hold_ended":
-      return (
-        <p>
-          <span className="mono">{entry.access_request}</span>: <Shown text={entry.how ?? ""} />
-        </p>
-      );
-    case "opened": return <p>opened</p>;
-    case "closed": return <p>closed: <Shown text={entry.why ?? ""} /></p>;
-    case "cancel_requested": return <p>the client asked to cancel</p>;
-    default: return <p className="mono">{entry.what}</p>;
-  }
-}
-
-function Outcome({ of }: { of: Entry }) {
-  return (
-    <>
-      {of.sqlstate ? <State of="failed" /> : <State of="executed" />}
-      <span className="mono">
-        <Shown text={of.sqlstate ? `${of.sqlstate} ${of.message ?? ""}` : `${of.command ?? ""}`} />
-      </span>
-      <span>{((of.duration_micros ?? 0) / 1000).toFixed(1)} ms</span>
-    </>
   );
 }
 

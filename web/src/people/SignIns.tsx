@@ -38,7 +38,7 @@ function SignIn({ of, token, here }: { of: string; token: Token; here: boolean }
           </button>
         )}
       </div>
-      <span className="line">
+      <span className="quiet">
         <Ago at={token.created_at} />
         {token.source !== "issued" && (
           <>

@@ -74,6 +74,13 @@ function say(line: LedgerLine): Said {
     case "claimed": return { title: "taken up to run, once", tone: "warn" };
     case "stop_requested": return { title: `stop asked for by ${actor(event.by)}`, detail: quoted(event.reason), tone: "warn" };
     case "settled": return settled(event.outcome as Event);
+    case "opened": return { title: "a session was opened", detail: <>from <Shown text={text(event.source)} /> on <Shown text={text(event.database)} /></>, tone: "good" };
+    case "action_refused": return { title: "an action was refused in it", detail: <Shown text={text(event.why)} />, tone: "bad" };
+    case "credential_intended": return { title: "a login role is about to be made", detail: <span className="mono"><Shown text={text(event.role)} /></span>, tone: "" };
+    case "credential_minted": return { title: "its login role was made", detail: <span className="mono"><Shown text={text(event.role)} /></span>, tone: "" };
+    case "credential_retired": return { title: "its login role is proved retired", detail: <span className="mono"><Shown text={text(event.role)} /></span>, tone: "good" };
+    case "recording_lost": return { title: "part of its recording was lost", detail: <Shown text={text(event.why)} />, tone: "bad" };
+    case "closed": return { title: "the session was closed", detail: <><Shown text={text(event.why)} />; {text(event.statements)} statements</>, tone: "" };
     case "ended": return { title: "over: sessions cut, nothing it gave is left", tone: "" };
     default: return { title: line.kind.replaceAll("_", " "), tone: "" };
   }

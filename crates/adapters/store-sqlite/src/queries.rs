@@ -1,6 +1,8 @@
 //! Questions to the file. What is read is checked against the ledger's own bytes: an event whose columns, leaf and body do not
 //! fit together is corrupt and never handed out.
 
+use std::borrow::Cow;
+
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params, params_from_iter};
 use safeconduct_app::ports::{AccessQuery, AccessRow, LedgerEntry, SessionQuery, SessionRow, StoreError, Stored};
 use safeconduct_ledger::{Entry, verify_body};
@@ -70,7 +72,7 @@ fn event(row: &Row<'_>) -> Result<Stored, StoreError> {
 #[derive(Default)]
 struct Bounds<'q> {
     text: String,
-    values: Vec<&'q str>,
+    values: Vec<Cow<'q, str>>,
 }
 
 impl<'q> Bounds<'q> {
@@ -83,10 +85,10 @@ impl<'q> Bounds<'q> {
     }
 
     /// A bound with one value in the place of `?`.
-    fn with(&mut self, text: &str, value: Option<&'q str>) {
+    fn with<V: Into<Cow<'q, str>>>(&mut self, text: &str, value: Option<V>) {
         if let Some(value) = value {
             self.fixed(Some(text));
-            self.values.push(value);
+            self.values.push(value.into());
         }
     }
 
@@ -139,6 +141,8 @@ pub(crate) fn sessions(connection: &Connection, query: &SessionQuery) -> Result<
     let mut bounds = Bounds::default();
     bounds.with("principal = ?", query.principal.as_ref().map(|name| name.as_str()));
     bounds.fixed(query.live.map(|live| if live { "closed_at IS NULL" } else { "closed_at IS NOT NULL" }));
+    bounds.with("opened_at >= ?", query.opened_from.map(|from| from.micros().to_string()));
+    bounds.with("opened_at <= ?", query.opened_to.map(|to| to.micros().to_string()));
     bounds.with("(opened_at, id) < (SELECT opened_at, id FROM sessions WHERE id = ?)", query.before.as_ref().map(|id| id.as_str()));
     let columns = "SELECT id, principal, resource, opened_at, closed_at FROM sessions";
     bounds.list(connection, columns, "opened_at DESC, id DESC", query.limit, session_row)

@@ -21,7 +21,7 @@ const APPLICATION_ID: i64 = 0x5361_6643;
 const ROOM_BYTES: usize = 64 * 1024;
 
 /// What turns version `n` into version `n + 1`. Never edited once released, only added to.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_sessions_of_principal.sql")];
 
 /// Creates the file if need be and keeps every other process out for as long as the lock lives.
 pub(crate) fn claim(path: &Path) -> Result<File, StoreError> {

@@ -18,7 +18,7 @@ use axum::{
 use files::File;
 
 /// First parts of the paths that are pages; the page itself looks at the rest.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "",
     "sign-in",
     "approvals",
@@ -28,6 +28,7 @@ const PAGES: [&str; 12] = [
     "ledger",
     "grants",
     "account",
+    "people",
     "console",
     "policy",
     "insights",

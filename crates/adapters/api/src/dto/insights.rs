@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use safeconduct_app::{Counted, Insights as AppInsights};
+use safeconduct_app::{Counted, Insights as AppInsights, TimeSpread};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -23,8 +23,29 @@ pub struct Insights {
     pub grants: Vec<GrantUse>,
     /// What was refused or denied most.
     pub refused: Vec<RefusedAction>,
+    pub cuts: Cuts,
     /// The access requests behind it that fit the filters, newest first: one page of them.
     pub rows: Vec<InsightRow>,
+}
+
+/// How long it took from the end of a session's last grant, by its deadline or by an act, until the session was gone. Counted since this
+/// gateway started, whatever time is asked about.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Cuts {
+    pub since: String,
+    /// Until the client's connection was closed.
+    pub client: Vec<Took>,
+    /// Until the server's process for it was gone.
+    pub backend: Vec<Took>,
+}
+
+/// How many took at most so long, and longer than the bound before.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Took {
+    /// Absent: longer than every bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most_micros: Option<u64>,
+    pub count: u64,
 }
 
 /// One day, UTC, and how many access requests asked on it came to what.
@@ -122,9 +143,15 @@ impl Insights {
                 .into_iter()
                 .map(|(resource, of, count)| RefusedAction { resource: resource.to_string(), operations: operations(&of), count })
                 .collect(),
+            cuts: Cuts { since: of.cuts.since.to_string(), client: took(&of.cuts.client), backend: took(&of.cuts.backend) },
             rows,
         }
     }
+}
+
+fn took(of: &TimeSpread) -> Vec<Took> {
+    let within = of.within.iter().map(|(bound, count)| Took { at_most_micros: u64::try_from(bound.as_micros()).ok(), count: *count });
+    within.chain([Took { at_most_micros: None, count: of.longer }]).collect()
 }
 
 impl From<&Counted> for InsightRow {

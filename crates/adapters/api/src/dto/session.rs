@@ -1,11 +1,11 @@
 //! Sessions and their recordings on the wire.
 
-use safeconduct_app::Replay;
+use safeconduct_app::{OpenedSession, OpenedSessions, Replay};
 use safeconduct_lifecycle as lifecycle;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::texts;
+use super::{LedgerLine, texts};
 
 /// A proxied connection.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -22,6 +22,25 @@ pub struct Session {
     pub closed_at: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_why: Option<String>,
+}
+
+/// The sessions in which an access request was used.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SessionsOf {
+    /// Opened with its grant, or the one it was held in; oldest first.
+    pub sessions: Vec<SessionStory>,
+    /// False if there may be older ones.
+    pub complete: bool,
+}
+
+/// A session and what the ledger says about it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SessionStory {
+    pub session: Session,
+    /// That it was opened, what was refused in it, its login role, its end. Sealed parts are told with the recording.
+    pub history: Vec<LedgerLine>,
+    /// Refused actions that are not in `history`; all are in the recording.
+    pub left_out: u64,
 }
 
 /// Part of a session's recording.
@@ -61,6 +80,18 @@ impl From<&lifecycle::Session> for Session {
             closed_at: session.closed.as_ref().map(|(at, _)| at.to_string()),
             closed_why: session.closed.as_ref().map(|(_, why)| why.clone()),
         }
+    }
+}
+
+impl From<&OpenedSession> for SessionStory {
+    fn from(opened: &OpenedSession) -> Self {
+        Self { session: (&opened.session).into(), history: opened.history.iter().map(Into::into).collect(), left_out: opened.left_out }
+    }
+}
+
+impl From<OpenedSessions> for SessionsOf {
+    fn from(opened: OpenedSessions) -> Self {
+        Self { sessions: opened.sessions.iter().map(Into::into).collect(), complete: opened.complete }
     }
 }
 

@@ -54,7 +54,7 @@ impl InsightParams {
 }
 
 /// What came of access requests over a time: for auditors and administrators.
-#[utoipa::path(get, operation_id = "insights", path = "/api/v1/insights", tag = "node", params(InsightParams), responses((status = 200, body = dto::Insights), (status = 400, body = dto::Problem, content_type = "application/problem+json"), (status = 403, body = dto::Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, operation_id = "insights", path = "/api/v1/insights", tag = "node", params(InsightParams), responses((status = 200, body = dto::Insights), (status = 400, body = dto::Problem, content_type = "application/problem+json"), (status = 403, body = dto::Problem, content_type = "application/problem+json"), (status = 429, body = dto::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn insights(
     State(state): State<ApiState>,
     Signed(caller): Signed,

@@ -77,6 +77,7 @@ fn quick_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(grants::revoke))
         .routes(routes!(grants::extend))
         .routes(routes!(sessions::list))
+        .routes(routes!(sessions::of_access_request))
         .routes(routes!(sessions::kill))
         .routes(routes!(sessions::recording))
         .routes(routes!(administration::principals))

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use safeconduct_app::ports;
-use safeconduct_model::SessionId;
+use safeconduct_model::{AccessRequestId, SessionId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -40,8 +40,19 @@ pub(crate) async fn list(
         live: params.live,
         before: params.before.map(|id| dto::parse("before", &id)).transpose()?,
         limit: page(params.limit),
+        ..ports::SessionQuery::default()
     };
     Ok(Json(state.app.sessions(&caller, query).await?.iter().map(Into::into).collect()))
+}
+
+/// Sessions that were opened with the grant of an access request, and the one it was held in: for its requester and for auditors.
+#[utoipa::path(get, operation_id = "sessions_of_access_request", path = "/api/v1/access-requests/{id}/sessions", tag = "sessions", params(("id" = String, Path,)), responses((status = 200, body = dto::SessionsOf), (status = 403, body = dto::Problem, content_type = "application/problem+json"), (status = 404, body = dto::Problem, content_type = "application/problem+json")))]
+pub(crate) async fn of_access_request(
+    State(state): State<ApiState>,
+    Signed(caller): Signed,
+    Part(id): Part<AccessRequestId>,
+) -> Result<Json<dto::SessionsOf>, Failure> {
+    Ok(Json(state.app.sessions_of(&caller, &id).await?.into()))
 }
 
 /// Ends a session at once.

@@ -1,0 +1,2 @@
+-- Somebody's sessions, however many others have.
+CREATE INDEX sessions_of_principal ON sessions (principal, opened_at DESC, id DESC);
