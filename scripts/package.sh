@@ -38,6 +38,9 @@ put 644 deploy/prometheus/safeconduct.rules.yml usr/share/safeconduct/prometheus
 doc=usr/share/doc/safeconduct
 for page in docs/guides/*.md SECURITY.md ARCHITECTURE.md; do put 644 "$page" "$doc/${page##*/}"; done
 put 644 deploy/debian/copyright "$doc/copyright"
+# What the web app in the program is made of. Absent where the program was built without its pages.
+licenses=web/dist/licenses.txt
+if [ -f "$licenses" ]; then put 644 "$licenses" "$doc/web-licenses.txt"; fi
 put 644 deploy/debian/lintian-overrides usr/share/lintian/overrides/safeconduct
 put 644 CHANGELOG.md "$doc/CHANGELOG.md"
 printf 'safeconduct (%s) unstable; urgency=medium\n\n  * What changed for operators is in CHANGELOG.md.\n\n -- %s  %s\n' \
@@ -63,6 +66,7 @@ mkdir -p "$tree"
 cp -R "$root/usr/bin" "$root/usr/share/man" "$tree/"
 cp -R deploy/systemd deploy/prometheus docs/guides "$tree/"
 cp deploy/debian/safeconduct.toml LICENSE README.md SECURITY.md CHANGELOG.md "$tree/"
+if [ -f "$licenses" ]; then cp "$licenses" "$tree/web-licenses.txt"; fi
 tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -C "$stage" -c "safeconduct-$version" | gzip -n "-${COMPRESSION_LEVEL:-6}" > "$out/$name.tar.gz"
 (cd "$out" && for file in "$name.deb" "$name.tar.gz"; do sha256sum "$file" > "$file.sha256"; done)
 echo "$out/$name.deb"

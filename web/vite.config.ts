@@ -19,7 +19,7 @@ const proxy: Record<string, ProxyOptions> | undefined = gateway
 
 /** Compresses once, here, what would be compressed for every browser. Forms that are not smaller are left out. */
 function compressed(): Plugin {
-  const texts = /\.(html|js|css|svg|json|webmanifest)$/;
+  const texts = /\.(html|js|css|svg|json|webmanifest|txt)$/;
   const walk = (folder: string): string[] =>
     readdirSync(folder).flatMap((name) => {
       const path = join(folder, name);
@@ -56,6 +56,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     sourcemap: false,
+    // What is bundled, under which licence: served, and part of the package.
+    license: { fileName: "licenses.txt" },
   },
   test: { include: ["src/**/*.test.ts"] },
 } as Parameters<typeof defineConfig>[0]);

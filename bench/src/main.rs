@@ -9,6 +9,7 @@ mod client;
 mod connecting;
 mod ending;
 mod figures;
+mod history;
 mod idle;
 mod node;
 mod stage;
@@ -23,7 +24,7 @@ use crate::stage::Stage;
 /// Measures the PostgreSQL door beside the server itself and beside pgbouncer
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// What to measure: statements, bulk, connecting, ending, idle, authorize; all of it if nothing is named
+    /// What to measure: statements, bulk, connecting, ending, idle, authorize, all of it if nothing is named; or history
     pub parts: Vec<String>,
     /// The binary to measure
     #[arg(long, default_value = "target/release/safeconduct")]
@@ -40,6 +41,9 @@ pub struct Args {
     /// Mebibytes of each bulk transfer
     #[arg(long, default_value_t = 1024)]
     pub mebibytes: u64,
+    /// A command to run beside the gateway with a long past, which finds it by SAFECONDUCT_AT and SAFECONDUCT_PASSWORD
+    #[arg(long)]
+    pub then: Option<String>,
 }
 
 impl Args {
@@ -56,6 +60,9 @@ fn main() {
         println!("{}", figures::machine());
         if args.wants("authorize") {
             authorize::measure().await;
+        }
+        if args.parts.iter().any(|part| part == "history") {
+            history::measure(&args).await;
         }
         if ["statements", "bulk", "connecting", "ending", "idle"].iter().all(|part| !args.wants(part)) {
             return;

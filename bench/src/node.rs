@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use safeconduct_app::{App, DoorAddress, Person, Ports, Settings};
+use safeconduct_app::{App, DoorAddress, Person, Ports, Settings, ports::Store};
 use safeconduct_ledger::SignerKey;
 use safeconduct_model::{MintingKey, Ttl};
 use safeconduct_policy::BundleFiles;
@@ -22,7 +22,8 @@ use safeconduct_testkit::{TestSigner, parsed};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-const PASSWORD: &str = "correct-horse-battery";
+/// Everybody's.
+pub const PASSWORD: &str = "correct-horse-battery";
 
 /// A gateway that runs.
 pub struct Node {
@@ -46,12 +47,22 @@ pub struct Door {
 impl Node {
     /// Furnishes a store with this policy and these people, and starts the program on it.
     pub async fn start(program: &Path, bundle: &BundleFiles, people: &[(&str, &str)]) -> Self {
+        Self::start_with(program, bundle, people, async |_, _| {}).await
+    }
+
+    /// The same with a past, which is made before the program starts.
+    pub async fn start_with(
+        program: &Path,
+        bundle: &BundleFiles,
+        people: &[(&str, &str)],
+        past: impl AsyncFnOnce(&App, &dyn Store),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder.path().join("data")).unwrap();
         std::fs::create_dir(folder.path().join("keys")).unwrap();
         let key = SignerKey::from_seed("safeconduct/ledger", &[7; 32]).unwrap();
         std::fs::write(folder.path().join("keys/checkpoint.key"), format!("{}\n", key.to_secret_text())).unwrap();
-        let tokens = furnish(&folder.path().join("data"), key, bundle, people).await;
+        let tokens = furnish(&folder.path().join("data"), key, bundle, people, past).await;
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (api, door) = (free(), free());
         let child = spawn(program, folder.path(), api, door).0;
@@ -75,6 +86,17 @@ impl Node {
         let (child, took) = spawn(&self.program, self.folder.path(), self.api, self.door);
         self.child = child;
         took
+    }
+
+    /// Asks, and gives the answer with how long it took, in milliseconds.
+    pub async fn get(&self, who: &str, path: &str) -> (Value, f64) {
+        let url = format!("https://localhost:{}/api/v1{path}", self.api.port());
+        let began = Instant::now();
+        let response = self.http.get(url).bearer_auth(&self.tokens[who]).send().await.unwrap();
+        let ok = response.status().is_success();
+        let answer: Value = response.json().await.unwrap();
+        assert!(ok, "{path}: {answer}");
+        (answer, began.elapsed().as_secs_f64() * 1000.0)
     }
 
     pub async fn post(&self, who: &str, path: &str, body: &Value) -> Value {
@@ -171,8 +193,16 @@ pub fn person(name: &str, group: &str) -> Person {
     }
 }
 
-async fn furnish(data: &Path, key: SignerKey, bundle: &BundleFiles, people: &[(&str, &str)]) -> BTreeMap<String, String> {
-    let app = App::start(ports_on(data, key), settings(), MintingKey::make()).await.unwrap();
+async fn furnish(
+    data: &Path,
+    key: SignerKey,
+    bundle: &BundleFiles,
+    people: &[(&str, &str)],
+    past: impl AsyncFnOnce(&App, &dyn Store),
+) -> BTreeMap<String, String> {
+    let ports = ports_on(data, key);
+    let store = Arc::clone(&ports.store);
+    let app = App::start(ports, settings(), MintingKey::make()).await.unwrap();
     app.operator_policy(bundle).await.unwrap();
     app.operator_people(people.iter().map(|(name, group)| person(name, group)).collect()).await.unwrap();
     let mut tokens = BTreeMap::new();
@@ -180,5 +210,6 @@ async fn furnish(data: &Path, key: SignerKey, bundle: &BundleFiles, people: &[(&
         let signed_in = app.sign_in(name, Zeroizing::new(PASSWORD.to_owned()), "127.0.0.1").await.unwrap();
         tokens.insert((*name).to_owned(), signed_in.token.to_string());
     }
+    past(&app, &*store).await;
     tokens
 }

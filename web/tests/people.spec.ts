@@ -32,8 +32,9 @@ test("times follow the time zone that somebody chose", async ({ gateway, as }) =
   };
   const utc = await shown();
   await bob.goto("/account");
+  const loaded = bob.waitForEvent("load");
   await bob.getByLabel("Time zone").selectOption("Asia/Tokyo");
-  await bob.waitForLoadState();
+  await loaded;
   const tokyo = await shown();
   expect(tokyo.at).toBe(utc.at);
   const said = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone: "Asia/Tokyo" }).format(utc.at);

@@ -53,6 +53,9 @@ export default function Account() {
             ))}
           </select>
         </label>
+        <p className="hint">
+          What these pages are made of: <a href="/licenses.txt">licences</a>.
+        </p>
       </section>
     </div>
   );

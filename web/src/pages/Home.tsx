@@ -7,7 +7,7 @@ import { useOnce } from "../api/once";
 import { grants, mine, resources } from "../api/queries";
 import { duration, envelopeOf, oneLine } from "../request/envelope";
 import { useTitle } from "../shell/Shell";
-import { Copy, Dialog, Empty, Failed, toast, Wait } from "../ui/feedback";
+import { Copy, Dialog, Empty, Failed, Older, toast, Wait } from "../ui/feedback";
 import { Operations, State } from "../ui/state";
 import { Shown } from "../ui/text";
 import { Ago, At, Left, Ring } from "../ui/time";
@@ -314,7 +314,8 @@ function summary(resource: Resource): string {
 }
 
 function Asked() {
-  const { data, error, isPending, refetch, hasNextPage, fetchNextPage, isFetchingNextPage } = useInfiniteQuery(mine);
+  const list = useInfiniteQuery(mine);
+  const { data, error, isPending, refetch } = list;
   const all = data?.pages.flat() ?? [];
   return (
     <section className="section">
@@ -349,11 +350,7 @@ function Asked() {
           ))}
         </ul>
       )}
-      {hasNextPage && (
-        <button type="button" className="button" disabled={isFetchingNextPage} onClick={() => void fetchNextPage()}>
-          Older ones
-        </button>
-      )}
+      <Older of={list} />
     </section>
   );
 }

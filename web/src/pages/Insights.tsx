@@ -5,7 +5,7 @@ import { useEffect, useRef, type ReactNode } from "react";
 import { answer, api } from "../api/client";
 import type { components } from "../api/schema";
 import { useTitle } from "../shell/Shell";
-import { Empty, Failed, Wait } from "../ui/feedback";
+import { Empty, Failed, Older, Wait } from "../ui/feedback";
 import { Operations } from "../ui/state";
 import { Shown } from "../ui/text";
 import { At, span } from "../ui/time";
@@ -347,12 +347,13 @@ function Cuts({ of }: { of: Insights }) {
 
 /** The access requests that a part of a picture counts. */
 function Behind({ days, rows }: { days: number; rows: Rows }) {
-  const { data, error, isPending, refetch, hasNextPage, fetchNextPage, isFetchingNextPage } = useInfiniteQuery({
+  const list = useInfiniteQuery({
     queryKey: ["insights", days, rows],
     queryFn: ({ pageParam }) => ask(days, rows, pageParam, PAGE),
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (page) => (page.rows.length === PAGE ? page.rows.at(-1)?.id : undefined),
   });
+  const { data, error, isPending, refetch } = list;
   const top = useRef<HTMLElement>(null);
   const key = JSON.stringify(rows);
   useEffect(() => top.current?.focus(), [key]);
@@ -414,11 +415,7 @@ function Behind({ days, rows }: { days: number; rows: Rows }) {
           </table>
         </div>
       )}
-      {hasNextPage && (
-        <button type="button" className="button" disabled={isFetchingNextPage} onClick={() => void fetchNextPage()}>
-          Older ones
-        </button>
-      )}
+      <Older of={list} />
     </section>
   );
 }

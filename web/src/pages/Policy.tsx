@@ -10,7 +10,7 @@ import { Changes } from "../policy/Changes";
 import { Explain } from "../policy/Explain";
 import { ProofBadge } from "../request/Timeline";
 import { useTitle } from "../shell/Shell";
-import { Empty, Failed, Wait } from "../ui/feedback";
+import { Empty, Failed, Older, Wait } from "../ui/feedback";
 import { Operations } from "../ui/state";
 import { Shown } from "../ui/text";
 import { At } from "../ui/time";
@@ -186,12 +186,13 @@ interface Applied {
 }
 
 function Versions() {
-  const { data, error, isPending, refetch, hasNextPage, fetchNextPage, isFetchingNextPage } = useInfiniteQuery({
+  const list = useInfiniteQuery({
     queryKey: ["policy", "versions"],
     queryFn: ({ pageParam }) => answer(api.GET("/api/v1/policy/versions", { params: { query: { limit: PAGE, ...(pageParam !== undefined && { before: pageParam }) } } })),
     initialPageParam: undefined as number | undefined,
     getNextPageParam: (page) => (page.length === PAGE ? page.at(-1)?.index : undefined),
   });
+  const { data, error, isPending, refetch } = list;
   if (isPending) return <Wait lines={4} />;
   if (error && !data) return <Failed error={error} retry={() => void refetch()} />;
   const lines = data.pages.flat();
@@ -205,11 +206,7 @@ function Versions() {
           </li>
         ))}
       </ul>
-      {hasNextPage && (
-        <button type="button" className="button" disabled={isFetchingNextPage} onClick={() => void fetchNextPage()}>
-          Older ones
-        </button>
-      )}
+      <Older of={list} />
     </>
   );
 }

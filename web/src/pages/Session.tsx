@@ -7,7 +7,7 @@ import { queryClient, recording, whoami } from "../api/queries";
 import { matches, Row, type Entry, type Kind } from "../sessions/records";
 import { TimeBar } from "../sessions/TimeBar";
 import { useTitle } from "../shell/Shell";
-import { Dialog, Empty, Failed, toast, Wait } from "../ui/feedback";
+import { Dialog, Empty, Failed, Older, toast, Wait } from "../ui/feedback";
 import { useKeys } from "../ui/keys";
 import { State } from "../ui/state";
 import { Shown } from "../ui/text";
@@ -24,7 +24,7 @@ export default function SessionPage() {
     ...recording(id),
     refetchInterval: ({ state }) => (state.data?.pages[0]?.session.closed_at ? false : FOLLOW_MS),
   });
-  const { data, error, isPending, refetch, hasNextPage, isFetchingNextPage, fetchNextPage } = query;
+  const { data, error, isPending, refetch, hasNextPage } = query;
   const { data: who } = useQuery(whoami);
   const [only, setOnly] = useState<Kind>("all");
   const [current, setCurrent] = useState(0);
@@ -102,11 +102,7 @@ export default function SessionPage() {
         ))}
       </ol>
       {shown.length === 0 && <Empty title={only === "all" ? "Nothing was sent" : `No ${only} in it`} />}
-      {hasNextPage && (
-        <button type="button" className="button" disabled={isFetchingNextPage} onClick={() => void fetchNextPage()}>
-          More
-        </button>
-      )}
+      <Older of={query}>More</Older>
       {ending && <End id={id} close={() => setEnding(false)} />}
     </article>
   );

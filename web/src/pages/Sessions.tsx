@@ -4,7 +4,7 @@ import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { sessions } from "../api/queries";
 import { useTitle } from "../shell/Shell";
-import { Empty, Failed, Wait } from "../ui/feedback";
+import { Empty, Failed, Older, Wait } from "../ui/feedback";
 import { State } from "../ui/state";
 import { Shown } from "../ui/text";
 import { Ago, At } from "../ui/time";
@@ -12,7 +12,8 @@ import { Ago, At } from "../ui/time";
 export default function Sessions() {
   useTitle("Sessions");
   const [live, setLive] = useState(true);
-  const { data, error, isPending, refetch, hasNextPage, fetchNextPage, isFetchingNextPage } = useInfiniteQuery(sessions(live));
+  const list = useInfiniteQuery(sessions(live));
+  const { data, error, isPending, refetch } = list;
   const all = data?.pages.flat() ?? [];
   return (
     <div className="stack">
@@ -62,11 +63,7 @@ export default function Sessions() {
           ))}
         </ul>
       )}
-      {hasNextPage && (
-        <button type="button" className="button" disabled={isFetchingNextPage} onClick={() => void fetchNextPage()}>
-          Older ones
-        </button>
-      )}
+      <Older of={list} />
     </div>
   );
 }

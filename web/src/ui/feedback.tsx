@@ -106,6 +106,16 @@ export function Toasts() {
   );
 }
 
+/** Asks for the next part of a list, if there is more. */
+export function Older({ of, children = "Older ones" }: { of: { hasNextPage: boolean; isFetchingNextPage: boolean; fetchNextPage: () => unknown }; children?: ReactNode }) {
+  if (!of.hasNextPage) return null;
+  return (
+    <button type="button" className="button" disabled={of.isFetchingNextPage} onClick={() => void of.fetchNextPage()}>
+      {children}
+    </button>
+  );
+}
+
 export function Copy({ text, label = "Copy" }: { text: string; label?: string }) {
   const [copied, setCopied] = useState(false);
   return (

@@ -45,6 +45,7 @@ impl File {
             "woff2" => "font/woff2",
             "webmanifest" => "application/manifest+json",
             "json" => "application/json",
+            "txt" => "text/plain; charset=utf-8",
             _ => "application/octet-stream",
         }
     }

@@ -150,6 +150,15 @@ fn every_kind_of_event_has_a_name_of_its_own() {
     assert!(kinds.iter().all(|kind| kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
 }
 
+/// A page offers the kinds to search for from a list of its own.
+#[test]
+fn the_web_apps_list_names_every_kind() {
+    let list = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../web/src/ledger/kinds.ts")).unwrap();
+    let missing: Vec<_> =
+        every_event().iter().map(|(_, event)| event.kind()).filter(|kind| !list.contains(&format!("\"{kind}\""))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 #[test]
 fn a_body_that_is_no_event_of_its_stream_is_refused() {
     for body in ["", "{}", "null", r#"{"type":"unheard_of"}"#, r#"{"type":"lapsed"}"#, r#"{"type":"lapsed","at":"noon"}"#] {
