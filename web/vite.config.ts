@@ -56,6 +56,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     sourcemap: false,
+    rollupOptions: { input: ["index.html", "terminal.html"] },
     // What is bundled, under which licence: served, and part of the package.
     license: { fileName: "licenses.txt" },
   },

@@ -10,11 +10,14 @@ test("an access request shows the sessions in which it was used, proved; their r
   const [session] = await gateway.json<{ id: string; grants: string[] }[]>("alice", "sessions", "--live");
   const request = session?.grants[0]?.replace("gr-", "rq-") ?? "";
   const alice = await as("alice");
+  await alice.goto("/sessions");
+  await expect(alice.getByRole("link", { name: /alice → orders-db/ }).first()).toContainText(/\d (s|min) .*left|\d (s|min) left/);
   await alice.goto(`/access-requests/${request}`);
   const used = alice.getByRole("region", { name: "sessions" });
   await expect(used).toContainText("a session was opened");
   await expect(used.locator("[data-proof=proved]").first()).toBeVisible();
-  await used.getByText("Statements in it").click();
+  // Other sessions may have used the same grant: the newest is the last.
+  await used.getByText("Statements in it").last().click();
   await expect(used).toContainText("select 'first' from orders limit 1");
   await expect(used).toContainText("22012");
   // An approver decides about the asking and does not read along.

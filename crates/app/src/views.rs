@@ -346,6 +346,13 @@ impl App {
         Ok(())
     }
 
+    /// When an open session ends as things stand: with the last of its grants. `None` if it is over.
+    #[must_use]
+    pub fn session_until(&self, id: &SessionId) -> Option<Timestamp> {
+        let door = self.node.doors.lock().get(id).cloned()?;
+        door.grants.load().iter().filter_map(|access| access.deadline()).max()
+    }
+
     /// What was recorded of a session.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ import { Dialog, Empty, Failed, Older, toast, Wait } from "../ui/feedback";
 import { useKeys } from "../ui/keys";
 import { State } from "../ui/state";
 import { Shown } from "../ui/text";
-import { At, clockTime } from "../ui/time";
+import { At, clockTime, Left } from "../ui/time";
 
 const route = getRouteApi("/signed-in/sessions/$id");
 /** Statements of a live session are journaled, not news: they are looked at again this often. */
@@ -63,6 +63,11 @@ export default function SessionPage() {
         </div>
         <p className="quiet">
           opened <At at={session.opened_at} /> from <span className="mono"><Shown text={session.source} /></span>, {entries.filter((entry) => entry.what === "intent").length} statements{hasNextPage && " so far"}
+          {session.until && (
+            <>
+              ; <Left until={session.until} />, as things stand
+            </>
+          )}
           {session.closed_at && (
             <>
               ; closed <At at={session.closed_at} />: <Shown text={session.closed_why ?? ""} />

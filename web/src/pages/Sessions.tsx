@@ -7,7 +7,7 @@ import { useTitle } from "../shell/Shell";
 import { Empty, Failed, Older, Wait } from "../ui/feedback";
 import { State } from "../ui/state";
 import { Shown } from "../ui/text";
-import { Ago, At } from "../ui/time";
+import { Ago, At, Left } from "../ui/time";
 
 export default function Sessions() {
   useTitle("Sessions");
@@ -48,7 +48,14 @@ export default function Sessions() {
                       <Shown text={session.principal} /> → <Shown text={`${session.resource}/${session.database}`} />
                     </span>
                   </span>
-                  <span className="quiet">{session.closed_at ? <At at={session.opened_at} /> : <Ago at={session.opened_at} />}</span>
+                  <span className="quiet">
+                    {session.closed_at ? <At at={session.opened_at} /> : <Ago at={session.opened_at} />}
+                    {session.until && (
+                      <>
+                        , <Left until={session.until} />
+                      </>
+                    )}
+                  </span>
                 </span>
                 <span className="line">
                   {session.closed_at && `${session.statements} statements, `}from <Shown text={session.source} />
@@ -64,6 +71,9 @@ export default function Sessions() {
         </ul>
       )}
       <Older of={list} />
+      <p className="hint">
+        <a href="/terminal">Play a terminal recording</a> from a file (asciicast).
+      </p>
     </div>
   );
 }

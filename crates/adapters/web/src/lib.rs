@@ -38,8 +38,14 @@ const PAGES: [&str; 13] = [
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; \
     manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-const ALWAYS: [(HeaderName, &str); 7] = [
-    (header::CONTENT_SECURITY_POLICY, POLICY),
+/// What the player of terminal recordings may do: run WebAssembly, and call nobody. It gets a file from whoever looks at it, and nothing from us.
+const PLAYER_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; font-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The path of that player, and the file it is.
+const PLAYER: (&str, &str) = ("terminal", "terminal.html");
+
+const ALWAYS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -66,6 +72,8 @@ async fn pages(request: Request, next: Next) -> Response {
 /// The answer to a path that is a page or a file of the app.
 fn answer(path: &str, headers: &HeaderMap) -> Option<Response> {
     let path = path.strip_prefix('/')?;
+    let path = if path == PLAYER.0 { PLAYER.1 } else { path };
+    let policy = if path == PLAYER.1 { PLAYER_POLICY } else { POLICY };
     let mut response = if let Some(file) = files::find(path).filter(|file| file.path != files::INDEX) {
         serve(file, headers)
     } else if path.starts_with("assets/") {
@@ -76,6 +84,7 @@ fn answer(path: &str, headers: &HeaderMap) -> Option<Response> {
     } else {
         return None;
     };
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     for (name, value) in ALWAYS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }

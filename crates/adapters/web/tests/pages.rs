@@ -50,6 +50,23 @@ async fn f51_no_page_is_framed_and_none_runs_what_is_not_ours() {
 }
 
 #[tokio::test]
+async fn f51_the_player_of_terminal_recordings_calls_nobody_and_is_not_framed() {
+    for path in ["/terminal", "/terminal.html"] {
+        let page = call(Method::GET, path, &[]).await;
+        // A binary without the app has no player.
+        if page.status() == StatusCode::IM_A_TEAPOT {
+            return;
+        }
+        let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self' 'wasm-unsafe-eval';"), "{policy}");
+        assert!(
+            policy.contains("frame-ancestors 'none'") && !policy.contains("connect-src") && !policy.contains("unsafe-inline"),
+            "{policy}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn f19_a_link_is_the_same_bytes_for_every_access_request() {
     let page = async |id: &str| text(call(Method::GET, &format!("/access-requests/{id}"), &[]).await).await;
     let (one, other) = (page("rq-000000000000").await, page("rq-000000000001").await);

@@ -2,6 +2,7 @@
 
 use safeconduct_app::{OpenedSession, OpenedSessions, Replay};
 use safeconduct_lifecycle as lifecycle;
+use safeconduct_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,6 +19,9 @@ pub struct Session {
     pub opened_at: String,
     pub grants: Vec<String>,
     pub statements: u64,
+    /// Of a session that is open: when the last of its grants ends, and it with it, as things stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,9 +81,18 @@ impl From<&lifecycle::Session> for Session {
             opened_at: session.opened_at.to_string(),
             grants: texts(&session.grants),
             statements: session.statements,
+            until: None,
             closed_at: session.closed.as_ref().map(|(at, _)| at.to_string()),
             closed_why: session.closed.as_ref().map(|(_, why)| why.clone()),
         }
+    }
+}
+
+impl Session {
+    /// A session with when it ends as things stand, if it is open.
+    pub(crate) fn open_until(mut self, until: Option<model::Timestamp>) -> Self {
+        self.until = until.map(|at| at.to_string());
+        self
     }
 }
 

@@ -42,7 +42,8 @@ pub(crate) async fn list(
         limit: page(params.limit),
         ..ports::SessionQuery::default()
     };
-    Ok(Json(state.app.sessions(&caller, query).await?.iter().map(Into::into).collect()))
+    let sessions = state.app.sessions(&caller, query).await?;
+    Ok(Json(sessions.iter().map(|session| dto::Session::from(session).open_until(state.app.session_until(&session.id))).collect()))
 }
 
 /// Sessions that were opened with the grant of an access request, and the one it was held in: for its requester and for auditors.
@@ -86,5 +87,7 @@ pub(crate) async fn recording(
     Part(id): Part<SessionId>,
     Params(params): Params<RecordingParams>,
 ) -> Result<Json<dto::Recording>, Failure> {
-    Ok(Json(state.app.replay(&caller, &id, params.from.unwrap_or(1), page(params.limit)).await?.into()))
+    let mut recording: dto::Recording = state.app.replay(&caller, &id, params.from.unwrap_or(1), page(params.limit)).await?.into();
+    recording.session = recording.session.open_until(state.app.session_until(&id));
+    Ok(Json(recording))
 }
