@@ -22,8 +22,9 @@ use crate::{
     judge::statement_of,
     meters::Meters,
     minting::Given,
-    ports::{CheckpointSigner, Clock, Entropy, Executor, Minting, Recorder, Store},
+    ports::{CheckpointSigner, Clock, Entropy, Executor, IdentityProviders, Minting, Recorder, Store},
     problem::{Problem, ProblemKind},
+    providers::Arrivals,
     publish::News,
     world::{Work, World},
 };
@@ -100,6 +101,8 @@ pub(crate) struct Node {
     pub executor: OnceLock<Arc<dyn Executor>>,
     pub minting: OnceLock<Arc<dyn Minting>>,
     pub given: Mutex<Given>,
+    pub providers: OnceLock<Arc<dyn IdentityProviders>>,
+    pub arrivals: Arrivals,
     /// Roles at servers that no session accounts for, as of the last look.
     pub unknown_roles: Mutex<BTreeMap<ResourceName, BTreeSet<String>>>,
     pub sign_ins: SignIns,
