@@ -30,7 +30,9 @@ impl OpenIdConnect {
         let redirect = format!("{public_url}/sign-in");
         let provider = |settings: Identity| {
             let name = settings.name.clone();
-            Provider::new(settings, redirect.clone()).map(|provider| (name.clone(), provider)).map_err(|why| format!("identity.{name}: {why}"))
+            Provider::new(settings, redirect.clone())
+                .map(|provider| (name.clone(), provider))
+                .map_err(|why| format!("identity.{name}: {why}"))
         };
         Ok(Self { providers: settings.into_iter().map(provider).collect::<Result<_, _>>()? })
     }

@@ -224,7 +224,8 @@ impl Provider {
     }
 
     async fn fetch_tokens(&self, document: &Document, back: &Back) -> Result<Tokens, IdentityError> {
-        let secret = safeconduct_app::read_secret(&self.settings.client_secret).map_err(|error| IdentityError::Unusable(error.to_string()))?;
+        let secret =
+            safeconduct_app::read_secret(&self.settings.client_secret).map_err(|error| IdentityError::Unusable(error.to_string()))?;
         let mut form = Zeroizing::new(String::new());
         let mut add = |name: &str, value: &str| {
             if !form.is_empty() {

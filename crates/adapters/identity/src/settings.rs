@@ -73,7 +73,10 @@ pub fn check(settings: BTreeMap<String, Settings>) -> Result<Vec<Identity>, Vec<
             }
         }
         if let Some(other) = issuers.insert(identity.issuer.clone(), identity.name.clone()) {
-            problems.push(format!("`identity.{}.issuer` is that of `identity.{other}`: nobody could say which of them signed in", identity.name));
+            problems.push(format!(
+                "`identity.{}.issuer` is that of `identity.{other}`: nobody could say which of them signed in",
+                identity.name
+            ));
         }
         all.push(identity);
     }
@@ -178,7 +181,9 @@ mod tests {
     #[test]
     fn a_group_has_one_owner() {
         let one = |name: &str, host: &str| {
-            format!(r#""{name}": {{ "issuer": "https://{host}", "client_id": "sc", "client_secret": "env:S", "groups": {{ "a": "dba" }} }}"#)
+            format!(
+                r#""{name}": {{ "issuer": "https://{host}", "client_id": "sc", "client_secret": "env:S", "groups": {{ "a": "dba" }} }}"#
+            )
         };
         let text = format!("{{ {}, {} }}", one("a", "a.example"), one("b", "b.example"));
         let problems = check(serde_json::from_str(&text).unwrap()).unwrap_err();

@@ -54,7 +54,8 @@ pub(crate) fn open(token: &str, keys: &JwkSet) -> Result<Claims, Unproved> {
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
     validation.validate_aud = false;
-    let data = decode::<serde_json::Map<String, Value>>(token, &key, &validation).map_err(|_| Unproved::Refused("its signature is wrong"))?;
+    let data =
+        decode::<serde_json::Map<String, Value>>(token, &key, &validation).map_err(|_| Unproved::Refused("its signature is wrong"))?;
     Ok(Claims(data.claims))
 }
 

@@ -53,7 +53,8 @@ impl Loopback {
             }
         };
         tokio::time::timeout(PATIENCE, wait).await.map_err(|_| {
-            Failure::new("CLI-017", Exit::Error, "no browser brought a sign-in within ten minutes").next("try again, and open the address on this machine")
+            Failure::new("CLI-017", Exit::Error, "no browser brought a sign-in within ten minutes")
+                .next("try again, and open the address on this machine")
         })
     }
 }
