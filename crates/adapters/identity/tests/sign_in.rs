@@ -261,7 +261,7 @@ async fn f45_a_document_that_leads_elsewhere_is_not_followed() {
     for (key, value) in [
         ("issuer", json!("https://evil.example")),
         ("token_endpoint", json!("http://localhost/token")),
-        ("jwks_uri", json!("file:///etc/passwd")),
+        ("jwks_uri", json!("ftp://localhost/keys")),
         ("code_challenge_methods_supported", json!(["plain"])),
     ] {
         let other = House::with(Provider::with_document(key, value.clone()).await, json!({ "people": { "a": "alice" } })).await;
