@@ -18,10 +18,23 @@ const ownPath = (to: unknown): string | undefined => (typeof to === "string" && 
 
 const text = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
 
+/** Where to go afterwards; and, for a command line on this machine, by whom to sign in and where it waits. */
+interface SignInSearch {
+  to?: string;
+  provider?: string;
+  port?: number;
+  challenge?: string;
+}
+
 const signIn = createRoute({
   getParentRoute: () => root,
   path: "/sign-in",
-  validateSearch: (search): { to?: string } => ({ to: ownPath(search.to) }),
+  validateSearch: (search): SignInSearch => ({
+    to: ownPath(search.to),
+    provider: text(search.provider),
+    port: typeof search.port === "number" ? search.port : undefined,
+    challenge: text(search.challenge),
+  }),
   component: lazyRouteComponent(() => import("./pages/SignIn")),
 });
 

@@ -8,7 +8,7 @@ use argon2::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parking_lot::RwLock;
-use safeconduct_lifecycle::{Actor, Evidence, SignInEvent, StreamId};
+use safeconduct_lifecycle::{Actor, Evidence, SignInEvent, StreamId, Vouched};
 use safeconduct_model::{Asked, Digest, Operation, PrincipalKind, PrincipalName, SignInId, Timestamp, Ttl, Words};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -16,11 +16,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     admin::OneTime,
-    node::App,
+    node::{App, Writing},
     ports::ValueChange,
     problem::{Problem, ProblemKind},
     turns::{Turn, Turns},
-    world::World,
+    world::{Work, World},
 };
 
 /// Kind of stored values: sign-ins by the digest of their token.
@@ -47,11 +47,13 @@ pub struct Caller {
     pub name: PrincipalName,
     pub kind: PrincipalKind,
     pub sign_in: SignInId,
-    /// `password` or `token`.
+    /// `password`, `token` or `oidc`.
     pub method: String,
     /// Address of this call.
     pub source: String,
     pub signed_in_at: Timestamp,
+    /// When the person proved who they are: before the sign-in, if an identity provider remembered them.
+    pub authenticated_at: Timestamp,
 }
 
 /// A sign-in that has just been made. The token is shown once.
@@ -86,6 +88,18 @@ struct SignIn {
     created_at: Timestamp,
     expires_at: Timestamp,
     source: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vouched: Option<Box<Vouched>>,
+}
+
+/// A sign-in that is about to be made, of somebody who has proved who they are.
+pub(crate) struct NewSignIn<'a> {
+    pub name: &'a PrincipalName,
+    pub kind: PrincipalKind,
+    pub method: &'a str,
+    pub source: &'a str,
+    pub lasts_seconds: i64,
+    pub vouched: Option<Box<Vouched>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,7 +110,7 @@ struct Code {
 
 impl Caller {
     pub(crate) fn asked(&self, reason: Words, ticket: Option<Words>, now: Timestamp) -> Asked {
-        let age = now.micros().saturating_sub(self.signed_in_at.micros()).max(0) / 1_000_000;
+        let age = now.micros().saturating_sub(self.authenticated_at.micros()).max(0) / 1_000_000;
         Asked {
             reason,
             ticket,
@@ -129,6 +143,21 @@ impl SignIns {
     /// True if there is such a sign-in.
     pub fn holds(&self, name: &PrincipalName, sign_in: &SignInId) -> bool {
         self.by_digest.read().values().any(|s| s.name == *name && s.sign_in == *sign_in)
+    }
+
+    /// Those that this issuer vouched for, of this session or else of this subject there.
+    pub fn vouched_by(&self, issuer: &str, session: Option<&str>, subject: Option<&str>) -> Vec<(PrincipalName, SignInId)> {
+        let meant = |vouched: &Vouched| {
+            let same_subject = subject.is_none_or(|subject| vouched.subject == subject);
+            vouched.issuer == issuer
+                && same_subject
+                && match session {
+                    Some(session) => vouched.session.as_deref() == Some(session),
+                    None => subject.is_some(),
+                }
+        };
+        let all = self.by_digest.read();
+        all.values().filter(|s| s.vouched.as_deref().is_some_and(meant)).map(|s| (s.name.clone(), s.sign_in.clone())).collect()
     }
 
     /// Waits for its turn to work out a hash; not at all if too many wait already.
@@ -178,7 +207,7 @@ impl App {
     }
 
     /// The name is kept only if somebody has it: a password typed in its place is not.
-    async fn record_failed_sign_in(&self, name: &str, source: &str) -> Result<(), Problem> {
+    pub(crate) async fn record_failed_sign_in(&self, name: &str, source: &str) -> Result<(), Problem> {
         let name: Option<PrincipalName> = name.parse().ok().filter(|name| self.world().directory.find(name).is_some());
         if !self.node.floods.records_sign_in(source, name.as_ref(), self.now()) {
             return Ok(());
@@ -254,6 +283,7 @@ impl App {
             method: sign_in.method,
             source: source.to_owned(),
             signed_in_at: sign_in.created_at,
+            authenticated_at: sign_in.vouched.map_or(sign_in.created_at, |vouched| vouched.authenticated_at),
         })
     }
 
@@ -310,7 +340,7 @@ impl App {
         if allowed { Ok(()) } else { Err(Problem::not_found("token")) }
     }
 
-    async fn end_sign_in(&self, name: &PrincipalName, sign_in: &SignInId, by: Actor) -> Result<(), Problem> {
+    pub(crate) async fn end_sign_in(&self, name: &PrincipalName, sign_in: &SignInId, by: Actor) -> Result<(), Problem> {
         let (guard, mut work) = self.begin().await;
         let at = work.now;
         work.push(StreamId::SignIns, SignInEvent::SignedOut { sign_in: sign_in.clone(), name: name.clone(), by, at });
@@ -348,16 +378,22 @@ impl App {
         // The stored password that was proved.
         proved: Option<Vec<u8>>,
     ) -> Result<SignedIn, Problem> {
-        let mut bytes = Zeroizing::new([0_u8; 32]);
-        self.node.ports.entropy.fill(&mut *bytes)?;
-        let token = Zeroizing::new(format!("sc_{}", URL_SAFE_NO_PAD.encode(*bytes)));
-        let (guard, mut work) = self.begin().await;
-        let now = work.now;
+        let (guard, work) = self.begin().await;
         // Checking a password takes a while: disabled, reset or changed meanwhile, it proves nothing.
         let standing = work.world.directory.find(name).is_some_and(|p| !p.disabled);
         if !standing || (proved.is_some() && self.stored_password(&work.world, name).await? != proved) {
             return Err(wrong_password());
         }
+        self.store_sign_in(guard, work, NewSignIn { name, kind, method, source, lasts_seconds, vouched: None }).await
+    }
+
+    /// Makes the sign-in part of this unit of work, and the unit true.
+    pub(crate) async fn store_sign_in(&self, guard: Writing, mut work: Work, new: NewSignIn<'_>) -> Result<SignedIn, Problem> {
+        let NewSignIn { name, kind, method, source, lasts_seconds, vouched } = new;
+        let mut bytes = Zeroizing::new([0_u8; 32]);
+        self.node.ports.entropy.fill(&mut *bytes)?;
+        let token = Zeroizing::new(format!("sc_{}", URL_SAFE_NO_PAD.encode(*bytes)));
+        let now = work.now;
         let sign_in = SignIn {
             sign_in: SignInId::from_bits(self.bits()?),
             name: name.clone(),
@@ -365,6 +401,7 @@ impl App {
             created_at: now,
             expires_at: now.plus_seconds(lasts_seconds),
             source: source.to_owned(),
+            vouched: vouched.clone(),
         };
         let digest = Digest::of_bytes(token.as_bytes()).to_string();
         let value = serde_json::to_vec(&sign_in).map_err(|_| Problem::invalid("a sign-in can't be stored"))?;
@@ -379,6 +416,7 @@ impl App {
                 method: method.to_owned(),
                 source: source.to_owned(),
                 at: now,
+                vouched: vouched.clone(),
             },
         );
         self.node.ports.store.put_values(changes).await?;
@@ -390,8 +428,15 @@ impl App {
             self.node.sign_ins.by_digest.write().remove(&digest);
             return Err(problem);
         }
-        let caller =
-            Caller { name: name.clone(), kind, sign_in: id, method: method.to_owned(), source: source.to_owned(), signed_in_at: now };
+        let caller = Caller {
+            name: name.clone(),
+            kind,
+            sign_in: id,
+            method: method.to_owned(),
+            source: source.to_owned(),
+            signed_in_at: now,
+            authenticated_at: vouched.map_or(now, |vouched| vouched.authenticated_at),
+        };
         Ok(SignedIn { token, caller, expires_at })
     }
 
@@ -471,7 +516,7 @@ fn wrong_password() -> Problem {
         .next("an administrator can hand out a one-time code with `user reset-secret`")
 }
 
-fn seconds(ttl: Ttl) -> i64 {
+pub(crate) fn seconds(ttl: Ttl) -> i64 {
     i64::try_from(ttl.seconds()).unwrap_or(i64::MAX)
 }
 

@@ -126,6 +126,8 @@ impl App {
                 executor: std::sync::OnceLock::new(),
                 minting: std::sync::OnceLock::new(),
                 given: parking_lot::Mutex::default(),
+                providers: std::sync::OnceLock::new(),
+                arrivals: crate::providers::Arrivals::default(),
                 unknown_roles: parking_lot::Mutex::default(),
                 sign_ins,
                 counting: crate::insights::turns(),

@@ -132,13 +132,17 @@ fn of_directory(event: &DirectoryEvent) -> Summary {
         DirectoryEvent::MemberAdded { group, name, by, .. } => (name, by, format!("{name} was added to {group}")),
         DirectoryEvent::MemberRemoved { group, name, by, .. } => (name, by, format!("{name} was removed from {group}")),
         DirectoryEvent::SecretReset { name, by, .. } => (name, by, format!("{name} was given a one-time code")),
+        DirectoryEvent::IdentityLinked { name, issuer, by, .. } => (name, by, format!("{name} was linked to an identity at {issuer}")),
     };
     Summary { about: Some(about.clone()), ..by_actor(who, line) }
 }
 
 fn of_sign_in(event: &SignInEvent) -> Summary {
     match event {
-        SignInEvent::SignedIn { name, method, source, .. } => by(name, format!("signed in by {method} from {source}")),
+        SignInEvent::SignedIn { name, method, source, vouched, .. } => match vouched {
+            Some(vouched) => by(name, format!("signed in by {method} of {} from {source}", vouched.provider)),
+            None => by(name, format!("signed in by {method} from {source}")),
+        },
         SignInEvent::SignedOut { name, by: who, .. } => {
             Summary { about: Some(name.clone()), ..by_actor(who, format!("{name} was signed out")) }
         }

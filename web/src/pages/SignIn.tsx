@@ -1,5 +1,5 @@
-// Signing in with a password, or choosing one with a one-time code first. The sign-in itself is a cookie that this page never sees.
-import { useMutation } from "@tanstack/react-query";
+// Signing in with a password, or choosing one with a one-time code first, or by an identity provider that leads back to this page. The sign-in itself is a cookie that this page never sees.
+import { useMutation, useQuery } from "@tanstack/react-query";
 import { getRouteApi, useRouter } from "@tanstack/react-router";
 import { useEffect, useState, type FormEvent } from "react";
 import { answer, api } from "../api/client";
@@ -8,8 +8,34 @@ import { Failed } from "../ui/feedback";
 
 const route = getRouteApi("/sign-in");
 
+/** Where to go after the provider: it does not carry that for us. A path of ours, checked when it was taken up. */
+const AFTERWARDS = "safeconduct.afterwards";
+
+interface Brought {
+  code?: string;
+  state: string;
+  iss?: string;
+  error?: string;
+}
+
+// What the provider gave the browser, read before the router tidies the address. The code is of no use without this browser's cookie, and once.
+let brought = ((): Brought | undefined => {
+  const search = new URLSearchParams(window.location.search);
+  const state = search.get("state");
+  if (state === null) return undefined;
+  return { state, code: search.get("code") ?? undefined, iss: search.get("iss") ?? undefined, error: search.get("error") ?? undefined };
+})();
+
+/** Given out once: whatever comes back to this page later brings nothing. */
+function takeBrought(): Brought | undefined {
+  const taken = brought;
+  brought = undefined;
+  if (taken) window.history.replaceState(window.history.state, "", "/sign-in");
+  return taken;
+}
+
 export default function SignIn() {
-  const { to } = route.useSearch();
+  const { to, provider, port, challenge } = route.useSearch();
   const router = useRouter();
   const [withCode, setWithCode] = useState(false);
   useEffect(() => {
@@ -27,6 +53,43 @@ export default function SignIn() {
       void router.navigate({ href: to ?? "/", replace: true });
     },
   });
+  const providers = useQuery({ queryKey: ["providers"], queryFn: () => answer(api.GET("/api/v1/providers")) });
+  const commandLine = port !== undefined && challenge ? { port, challenge } : undefined;
+  const leave = useMutation({
+    mutationFn: async (name: string) => {
+      if (to) sessionStorage.setItem(AFTERWARDS, to);
+      else sessionStorage.removeItem(AFTERWARDS);
+      return answer(api.POST("/api/v1/browser/providers/{name}/leave", { params: { path: { name } }, body: { command_line: commandLine } }));
+    },
+    onSuccess: ({ url }) => window.location.assign(url),
+  });
+  const arrive = useMutation({
+    mutationFn: (brought: Brought) => answer(api.POST("/api/v1/browser/providers/sign-in", { body: brought })),
+    onSuccess: ({ signed_in, command_line }) => {
+      if (command_line) {
+        window.location.replace(command_line);
+      } else if (signed_in) {
+        const afterwards = sessionStorage.getItem(AFTERWARDS) ?? "/";
+        sessionStorage.removeItem(AFTERWARDS);
+        queryClient.clear();
+        queryClient.setQueryData(["whoami"], signed_in.who);
+        void router.navigate({ href: afterwards, replace: true });
+      }
+    },
+  });
+  const { mutate: bringBack } = arrive;
+  useEffect(() => {
+    const brought = takeBrought();
+    if (brought) bringBack(brought);
+  }, [bringBack]);
+  const offered = (providers.data ?? []).filter(({ name }) => !commandLine || name === provider);
+  if (arrive.isPending) {
+    return (
+      <main className="gate">
+        <p role="status">One moment…</p>
+      </main>
+    );
+  }
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const fields = new FormData(event.currentTarget);
@@ -41,6 +104,13 @@ export default function SignIn() {
           <h1>Sign in to Safeconduct</h1>
         </div>
         {to?.startsWith("/access-requests/") && <p className="quiet">You will see the access request next. Nothing is decided by signing in.</p>}
+        {commandLine && <p>A command line on this machine asks to be signed in as you. Go on only if you started it.</p>}
+        {offered.map(({ name, title }) => (
+          <button key={name} type="button" className="button" disabled={leave.isPending} onClick={() => leave.mutate(name)}>
+            Sign in with {title}
+          </button>
+        ))}
+        {(leave.error ?? arrive.error) && <Failed error={leave.error ?? arrive.error} />}
         <label className="field">
           <span>Name</span>
           <input className="input" name="name" required autoFocus autoComplete="username" autoCapitalize="none" spellCheck={false} />

@@ -11,6 +11,8 @@ use crate::problem::Failure;
 
 /// `__Host-`: from this host, over TLS, for all of it; no neighbour can set it.
 const COOKIE: &str = "__Host-safeconduct";
+/// While a person is at an identity provider. A page of ours sends it back, so it need not come with the provider's own redirect.
+const TICKET: &str = "__Host-safeconduct-away";
 /// What a page of ours says when it writes. Another site can't add a header without asking us first, and we never answer such a question.
 pub(crate) const PAGE_HEADER: HeaderName = HeaderName::from_static("x-safeconduct-page");
 /// Longest token that is looked at.
@@ -88,9 +90,18 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// The token in the cookie, if there is exactly one.
 fn cookie(headers: &HeaderMap) -> Option<&str> {
+    the_cookie(headers, COOKIE)
+}
+
+/// What a browser keeps while its person is at an identity provider, if it does.
+pub(crate) fn ticket(headers: &HeaderMap) -> Option<&str> {
+    the_cookie(headers, TICKET)
+}
+
+fn the_cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut ours =
-        lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == COOKIE);
+        lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == wanted);
     let (Some((_, token)), None) = (ours.next(), ours.next()) else { return None };
     fits(token).then_some(token)
 }
@@ -115,6 +126,18 @@ pub(crate) fn signed_in(signed_in: &SignedIn) -> Option<HeaderValue> {
     .ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// The cookie of a browser that leaves for an identity provider.
+pub(crate) fn away(ticket: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("{TICKET}={ticket}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=600")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Takes that cookie away.
+pub(crate) const fn back() -> HeaderValue {
+    HeaderValue::from_static("__Host-safeconduct-away=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0")
 }
 
 /// Takes the cookie away.

@@ -127,7 +127,7 @@ fn idempotency_key(headers: &HeaderMap) -> Option<Result<String, Failure>> {
 /// Secrets and streams are not kept.
 fn may_be_kept(path: &str) -> bool {
     let last = path.rsplit('/').next().unwrap_or_default();
-    !matches!(last, "execute" | "connect" | "one-time" | "sign-in" | "passwords")
+    !matches!(last, "execute" | "connect" | "one-time" | "sign-in" | "passwords" | "leave")
 }
 
 #[cfg(test)]

@@ -6,8 +6,6 @@ use lettre::message::Mailbox;
 use safeconduct_model::SecretRef;
 use serde::Deserialize;
 
-use crate::guard;
-
 /// Doorbells as they are written down.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,7 +109,7 @@ impl WebhookSettings {
             Some(url) => {
                 let host = url.host_str().unwrap_or_default();
                 let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-                if !self.danger_local && (literal.is_some_and(|address| !guard::may_reach(address)) || host == "localhost") {
+                if !self.danger_local && (literal.is_some_and(|address| !safeconduct_app::may_reach(address)) || host == "localhost") {
                     problems.push(format!(
                         "`{}` leads to this machine or its own network: say `danger_local = true` if that is meant",
                         at("url")

@@ -11,6 +11,8 @@ use crate::access::Actor;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
     principals: BTreeMap<PrincipalName, Principal>,
+    /// People by issuer and subject.
+    links: BTreeMap<(String, String), PrincipalName>,
     /// Counts changes.
     pub epoch: u64,
 }
@@ -59,6 +61,14 @@ pub enum DirectoryEvent {
         at: Timestamp,
         by: Actor,
     },
+    /// Whoever the issuer calls so is this person from now on.
+    IdentityLinked {
+        name: PrincipalName,
+        issuer: String,
+        subject: String,
+        at: Timestamp,
+        by: Actor,
+    },
 }
 
 impl DirectoryEvent {
@@ -73,6 +83,7 @@ impl DirectoryEvent {
             Self::MemberAdded { .. } => "member_added",
             Self::MemberRemoved { .. } => "member_removed",
             Self::SecretReset { .. } => "secret_reset",
+            Self::IdentityLinked { .. } => "identity_linked",
         }
     }
 }
@@ -85,6 +96,12 @@ impl Directory {
     #[must_use]
     pub fn find(&self, name: &PrincipalName) -> Option<&Principal> {
         self.principals.get(name)
+    }
+
+    /// The person whom this issuer knows under this subject.
+    #[must_use]
+    pub fn linked(&self, issuer: &str, subject: &str) -> Option<&Principal> {
+        self.links.get(&(issuer.to_owned(), subject.to_owned())).and_then(|name| self.find(name))
     }
 
     /// Everybody, by name.
@@ -128,6 +145,10 @@ impl Directory {
                 p.groups.remove(group);
             }),
             DirectoryEvent::SecretReset { .. } => {}
+            DirectoryEvent::IdentityLinked { name, issuer, subject, .. } => {
+                // The first link stands: a later one never makes somebody out of somebody else.
+                self.links.entry((issuer.clone(), subject.clone())).or_insert_with(|| name.clone());
+            }
         }
     }
 

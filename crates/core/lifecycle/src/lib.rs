@@ -14,5 +14,5 @@ pub use decide::{Command, Refused, Reviewer, check_reviewer, decide, replay, tal
 pub use directory::{ADMINISTRATORS, Directory, DirectoryEvent};
 pub use event::{Event, InvalidStream, StreamId, UnreadableEvent};
 pub use session::{
-    Chunk, Credential, LeftOut, NodeEvent, PolicyEvent, Retirement, Session, SessionEvent, SignInEvent, evolve as evolve_session,
+    Chunk, Credential, LeftOut, NodeEvent, PolicyEvent, Retirement, Session, SessionEvent, SignInEvent, Vouched, evolve as evolve_session,
 };

@@ -184,6 +184,24 @@ pub fn evolve(session: Option<Session>, id: &SessionId, event: &SessionEvent) ->
     Some(session)
 }
 
+/// What an identity provider said about somebody whom it signed in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vouched {
+    /// The provider's name in the settings.
+    pub provider: String,
+    pub issuer: String,
+    /// Who it is there. With the issuer the one thing that says who somebody is: names and addresses are given anew.
+    pub subject: String,
+    /// The provider's own session, so that it can end what it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// When the person last proved there who they are.
+    pub authenticated_at: Timestamp,
+    /// How, in the words of RFC 8176 such as `pwd`, `otp`, `hwk`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+}
+
 /// Sign-ins, kept in one stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -194,6 +212,9 @@ pub enum SignInEvent {
         method: String,
         source: String,
         at: Timestamp,
+        /// Set if somebody else vouched for the person.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vouched: Option<Box<Vouched>>,
     },
     SignedOut {
         sign_in: SignInId,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use common::*;
 use safeconduct_lifecycle::{
     AccessEvent, Approval, Chunk, DirectoryEvent, Event, ExactOutcome, LeftOut, NodeEvent, PolicyEvent, Retirement, Session, SessionEvent,
-    SignInEvent, Start, StreamId, TransactionEnd, Withdrawal, evolve_session,
+    SignInEvent, Start, StreamId, TransactionEnd, Vouched, Withdrawal, evolve_session,
 };
 use safeconduct_model::{AccessRequestId, Digest, Outcome, SessionId, SignInId};
 
@@ -91,10 +91,39 @@ fn every_event() -> Vec<(StreamId, Event)> {
         DirectoryEvent::MemberAdded { group: group(), name: who(), at: at(0), by: by.clone() },
         DirectoryEvent::MemberRemoved { group: group(), name: who(), at: at(0), by: by.clone() },
         DirectoryEvent::SecretReset { name: who(), at: at(0), by: by.clone() },
+        DirectoryEvent::IdentityLinked {
+            name: who(),
+            issuer: "https://idp.example".into(),
+            subject: "17".into(),
+            at: at(0),
+            by: by.clone(),
+        },
     ];
     let sign_in = SignInId::from_bits(3);
     let sign_ins = [
-        SignInEvent::SignedIn { sign_in: sign_in.clone(), name: who(), method: "password".into(), source: "::1".into(), at: at(0) },
+        SignInEvent::SignedIn {
+            sign_in: sign_in.clone(),
+            name: who(),
+            method: "password".into(),
+            source: "::1".into(),
+            at: at(0),
+            vouched: None,
+        },
+        SignInEvent::SignedIn {
+            sign_in: sign_in.clone(),
+            name: who(),
+            method: "oidc".into(),
+            source: "::1".into(),
+            at: at(0),
+            vouched: Some(Box::new(Vouched {
+                provider: "corp".into(),
+                issuer: "https://idp.example".into(),
+                subject: "17".into(),
+                session: Some("s".into()),
+                authenticated_at: at(-9),
+                methods: vec!["pwd".into()],
+            })),
+        },
         SignInEvent::SignedOut { sign_in, name: who(), by: by.clone(), at: at(0) },
         SignInEvent::SignInFailed { name: None, source: "::1".into(), at: at(0) },
         SignInEvent::PasswordChosen { name: who(), at: at(0) },

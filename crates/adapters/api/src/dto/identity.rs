@@ -77,6 +77,86 @@ pub struct BrowserSignIn {
     pub expires_at: String,
 }
 
+/// An identity provider.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Provider {
+    pub name: String,
+    /// For people.
+    pub title: String,
+}
+
+/// Leaves for an identity provider.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Leave {
+    /// Set if the sign-in is for a command line on the browser's machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_line: Option<CommandLine>,
+}
+
+/// A command line that listens on the browser's machine.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandLine {
+    #[schema(minimum = 1024)]
+    pub port: u16,
+    /// SHA-256 of its verifier, base64url without padding.
+    pub challenge: String,
+}
+
+/// Where the browser goes.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Leaving {
+    pub url: String,
+}
+
+/// What the browser brought back, from the address it came back to.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Returned {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub code: Option<Secret>,
+    pub state: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What came of it: one of both.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Arrived {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_in: Option<BrowserSignIn>,
+    /// The address at which the command line waits, with its code. The browser goes there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_line: Option<String>,
+}
+
+/// Takes a sign-in over that a browser brought.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TakeOver {
+    #[schema(value_type = String)]
+    pub code: Secret,
+    #[schema(value_type = String)]
+    pub verifier: Secret,
+}
+
+impl From<CommandLine> for safeconduct_app::CommandLine {
+    fn from(line: CommandLine) -> Self {
+        Self { port: line.port, challenge: line.challenge }
+    }
+}
+
+impl From<Returned> for safeconduct_app::Returned {
+    fn from(returned: Returned) -> Self {
+        let code = returned.code.map(|code| code.0.as_str().to_owned());
+        Self { code, state: returned.state, issuer: returned.iss, error: returned.error }
+    }
+}
+
 /// The caller.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WhoAmI {
@@ -84,7 +164,7 @@ pub struct WhoAmI {
     /// `person` or `workload`.
     pub kind: String,
     pub sign_in: String,
-    /// `password` or `token`.
+    /// `password`, `token` or `oidc`.
     pub method: String,
     pub signed_in_at: String,
     #[serde(default)]

@@ -10,6 +10,7 @@ mod identity;
 mod insights;
 mod ledger;
 mod policy;
+mod providers;
 mod resources;
 mod sessions;
 
@@ -58,6 +59,11 @@ fn quick_routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(identity::sign_in))
         .routes(routes!(identity::browser_sign_in))
+        .routes(routes!(providers::list))
+        .routes(routes!(providers::leave))
+        .routes(routes!(providers::sign_in))
+        .routes(routes!(providers::take_over))
+        .routes(routes!(providers::logout))
         .routes(routes!(identity::sign_out))
         .routes(routes!(identity::whoami))
         .routes(routes!(identity::choose_password))

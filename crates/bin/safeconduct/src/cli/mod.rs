@@ -52,7 +52,7 @@ pub enum Verb {
     /// Run a throwaway demonstration with everything in it
     Demo(crate::demo::Args),
 
-    /// Sign in to a server with a password
+    /// Sign in to a server with a password or by an identity provider
     #[command(alias = "login")]
     SignIn(SignIn),
     /// End the sign-in and forget its token
@@ -149,6 +149,9 @@ pub struct SignIn {
     /// First choose a password, with the one-time code in this file (`-` asks for it on the terminal)
     #[arg(long, value_name = "FILE")]
     pub code_file: Option<PathBuf>,
+    /// Sign in by this identity provider: prints an address to open in a browser on this machine
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "password_file", "code_file"])]
+    pub provider: Option<String>,
 }
 
 /// An access request or grant.

@@ -1,12 +1,14 @@
 //! Settings of a node: a file, then variables, then defaults. Every mistake is reported at once, with its place and the form expected.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use safeconduct_doorbells::{Doorbells, Settings as DoorbellSettings};
+use safeconduct_identity::{Identity, Settings as IdentitySettings};
 use safeconduct_model::Ttl;
 
 use crate::failure::{Exit, Failure};
@@ -46,6 +48,8 @@ pub struct Config {
     pub drain: Ttl,
     /// Who hears of what waits, without looking.
     pub doorbells: Doorbells,
+    /// Who says who people are, beside the gateway itself.
+    pub identity: Vec<Identity>,
 }
 
 /// How the log is written.
@@ -77,6 +81,8 @@ pub struct TlsFiles {
 
 /// The table of the doorbells.
 const DOORBELLS: &str = "doorbells";
+/// The table of the identity providers.
+const IDENTITY: &str = "identity";
 
 /// Every key with its variable, and the form it has.
 const KEYS: &[(&str, &str, &str)] = &[
@@ -185,6 +191,7 @@ impl Config {
             reader.expected("telemetry.statements");
         }
         let doorbells = reader.doorbells();
+        let identity = reader.identity();
         let config = Self {
             gateway,
             data,
@@ -206,6 +213,7 @@ impl Config {
             log_format: reader.parsed("log.format", LogFormat::Text),
             drain: reader.parsed("drain.within", Ttl::from_seconds(30).unwrap_or(Ttl::MINUTE)),
             doorbells,
+            identity,
         };
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
     }
@@ -229,7 +237,7 @@ impl Reader<'_> {
     fn refuse_unknown(&mut self) {
         let known = |key: &str| KEYS.iter().any(|(known, _, _)| *known == key);
         let mut unknown = Vec::new();
-        for (key, value) in self.table.iter().filter(|(key, _)| *key != DOORBELLS) {
+        for (key, value) in self.table.iter().filter(|(key, _)| *key != DOORBELLS && *key != IDENTITY) {
             match value {
                 toml::Value::Table(inner) => unknown.extend(inner.keys().map(|k| format!("{key}.{k}")).filter(|k| !known(k))),
                 _ if known(key) => {}
@@ -252,6 +260,19 @@ impl Reader<'_> {
         checked.unwrap_or_else(|problems| {
             self.problems.extend(problems.into_iter().map(|problem| format!("{place}{problem}")));
             Doorbells::default()
+        })
+    }
+
+    fn identity(&mut self) -> Vec<Identity> {
+        let Some(table) = self.table.remove(IDENTITY) else { return Vec::new() };
+        let place = if self.file.is_empty() { String::new() } else { format!("{}: ", self.file) };
+        let checked = match table.try_into::<BTreeMap<String, IdentitySettings>>() {
+            Ok(settings) => safeconduct_identity::check(settings),
+            Err(error) => Err(vec![format!("`{IDENTITY}`: {}", error.message())]),
+        };
+        checked.unwrap_or_else(|problems| {
+            self.problems.extend(problems.into_iter().map(|problem| format!("{place}{problem}")));
+            Vec::new()
         })
     }
 

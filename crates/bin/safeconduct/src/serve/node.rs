@@ -84,6 +84,8 @@ impl Running {
             Some(why) => App::start_restored(ports, settings, MintingKey::make(), why).await,
             None => App::start(ports, settings, MintingKey::make()).await,
         };
+        let providers = safeconduct_identity::OpenIdConnect::new(config.identity.clone(), &config.public_url)
+            .map_err(|why| unusable("identity provider", why))?;
         let app =
             started.map_err(|e| Failure::new("SERVE-004", Exit::Error, "the gateway can't start").why(safeconduct_ledger::explain(&e)))?;
         backup::unmark(&config).map_err(|e| Failure::local("removing the mark of a restored store", &e))?;
@@ -92,6 +94,7 @@ impl Running {
         }
         let secrets: Secrets = Arc::new(|reference| safeconduct_app::read_secret(reference).map_err(|e| SecretUnavailable(e.to_string())));
         app.set_executor(Arc::new(PostgresExecutor::new(Arc::clone(&secrets), Limits::default())));
+        app.set_identity_providers(Arc::new(providers));
         app.set_minting(Arc::new(PostgresMinting::new(Arc::clone(&secrets), Limits::default())));
         let door_config = DoorConfig {
             listen: config.postgres_listen,

@@ -9,6 +9,7 @@ mod grants;
 mod ledger;
 mod ledger_remote;
 mod local;
+mod loopback;
 mod policy;
 mod run;
 mod sessions;

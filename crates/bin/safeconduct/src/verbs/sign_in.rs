@@ -2,10 +2,10 @@
 
 use safeconduct_api::dto;
 
-use super::Context;
+use super::{Context, loopback::Loopback};
 use crate::{
     cli,
-    client::Client,
+    client::{Client, encode},
     failure::{Exit, Failure},
     home::Profile,
     output::when,
@@ -19,6 +19,11 @@ pub async fn sign_in(context: &Context, args: cli::SignIn) -> Result<(), Failure
     })?;
     let server = server.trim_end_matches('/').to_owned();
     let before = context.home.profile()?.filter(|profile| profile.server == server);
+    if let Some(provider) = &args.provider {
+        let client = Client::new(&server, &ca, None)?;
+        let answer = by_provider(context, &client, &server, provider).await?;
+        return remember(context, &client, &server, &ca, before, answer).await;
+    }
     let name = args.name.or_else(|| before.as_ref().map(|profile| profile.name.clone()));
     let name = name.ok_or_else(|| Failure::usage("who signs in?").next("`safeconduct sign-in NAME`"))?;
     let client = Client::new(&server, &ca, None)?;
@@ -44,6 +49,34 @@ async fn signed_in(
     password: zeroize::Zeroizing<String>,
 ) -> Result<(), Failure> {
     let answer: dto::SignedIn = client.post("/sign-in", &dto::SignIn { name, password: dto::Secret(password) }).await?;
+    remember(context, client, server, ca, before, answer).await
+}
+
+/// The browser brings a code to a port of this machine. Only who holds the verifier can do anything with it.
+async fn by_provider(context: &Context, client: &Client, server: &str, provider: &str) -> Result<dto::SignedIn, Failure> {
+    let known: Vec<dto::Provider> = client.get("/providers", &[]).await?;
+    if !known.iter().any(|known| known.name == provider) {
+        let names: Vec<&str> = known.iter().map(|known| known.name.as_str()).collect();
+        let names = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+        return Err(Failure::usage(format!("the server has no identity provider `{provider}`")).why(names));
+    }
+    let waiting = Loopback::open().await?;
+    let challenge = waiting.challenge();
+    let url = format!("{server}/sign-in?provider={}&port={}&challenge={challenge}", encode(provider), waiting.port);
+    context.output.note(format!("open this in a browser on this machine:\n\n  {url}\n"));
+    let code = waiting.code().await?;
+    let body = dto::TakeOver { code: dto::Secret(code), verifier: dto::Secret(waiting.verifier) };
+    client.post("/command-line/sign-in", &body).await
+}
+
+async fn remember(
+    context: &Context,
+    client: &Client,
+    server: &str,
+    ca: &str,
+    before: Option<Profile>,
+    answer: dto::SignedIn,
+) -> Result<(), Failure> {
     let key: dto::LedgerKey = client.get("/ledger/key", &[]).await?;
     if let Some(before) = before.filter(|before| before.ledger_key != key.key) {
         return Err(Failure::new("CLI-014", Exit::Error, "the ledger's key is not the one that was pinned")

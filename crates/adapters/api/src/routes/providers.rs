@@ -1,0 +1,136 @@
+//! Signing in by an identity provider. A browser leaves and comes back by calls of our own page: a GET never signs anybody in.
+
+use std::time::Instant;
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{AppendHeaders, IntoResponse, Response},
+};
+use safeconduct_app::{Arrived, ProblemKind};
+
+use crate::{
+    browser, dto,
+    extract::{Body, From, FromPage, Part},
+    problem::Failure,
+    state::ApiState,
+};
+
+/// Failures are counted under this name, with the source: there is no other before somebody is known.
+const ANYBODY: &str = "identity provider";
+
+/// Identity providers that people may sign in by.
+#[utoipa::path(get, path = "/api/v1/providers", operation_id = "providers", tag = "sign-in", security(()), responses((status = 200, body = Vec<dto::Provider>)))]
+pub(crate) async fn list(State(state): State<ApiState>) -> Json<Vec<dto::Provider>> {
+    let shown = |provider: safeconduct_app::ports::Provider| dto::Provider { name: provider.name, title: provider.title };
+    Json(state.app.providers().into_iter().map(shown).collect())
+}
+
+/// Sends a browser to an identity provider. What it keeps until it is back is in a cookie of its own; nothing changes at the gateway.
+#[utoipa::path(post, path = "/api/v1/browser/providers/{name}/leave", tag = "sign-in", security(()), params(("name" = String, Path,)), request_body = dto::Leave, responses(
+    (status = 200, body = dto::Leaving),
+    (status = 403, description = "not from a page of the gateway's own", body = dto::Problem, content_type = "application/problem+json"),
+    (status = 404, body = dto::Problem, content_type = "application/problem+json"),
+    (status = 503, description = "the provider can't be used now", body = dto::Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn leave(
+    State(state): State<ApiState>,
+    _page: FromPage,
+    Part(name): Part<String>,
+    Body(body): Body<dto::Leave>,
+) -> Result<Response, Failure> {
+    let leaving = state.app.leave_for_provider(&name, body.command_line.map(Into::into)).await?;
+    let cookie = browser::away(&leaving.ticket).ok_or_else(Failure::internal)?;
+    Ok(([(header::SET_COOKIE, cookie)], Json(dto::Leaving { url: leaving.url })).into_response())
+}
+
+/// Signs a browser in by what it brought back from an identity provider, or hands the sign-in to the command line that began it.
+#[utoipa::path(post, path = "/api/v1/browser/providers/sign-in", operation_id = "provider_sign_in", tag = "sign-in", security(()), request_body = dto::Returned, responses(
+    (status = 200, body = dto::Arrived),
+    (status = 401, description = "the provider, the browser or the person is not who it should be", body = dto::Problem, content_type = "application/problem+json"),
+    (status = 403, description = "not from a page of the gateway's own", body = dto::Problem, content_type = "application/problem+json"),
+    (status = 429, body = dto::Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn sign_in(
+    State(state): State<ApiState>,
+    _page: FromPage,
+    From(source): From,
+    headers: HeaderMap,
+    Body(body): Body<dto::Returned>,
+) -> Result<Response, Failure> {
+    let ticket = browser::ticket(&headers).unwrap_or_default();
+    let arrived = counted(&state, &source, state.app.return_from_provider(ticket, body.into(), &source)).await?;
+    let back = (header::SET_COOKIE, browser::back());
+    Ok(match arrived {
+        Arrived::SignedIn(signed_in) => {
+            let cookie = browser::signed_in(&signed_in).ok_or_else(Failure::internal)?;
+            let answer = dto::Arrived {
+                signed_in: Some(dto::BrowserSignIn::new(&signed_in, state.app.audits(&signed_in.caller))),
+                command_line: None,
+            };
+            (AppendHeaders([back, (header::SET_COOKIE, cookie)]), Json(answer)).into_response()
+        }
+        Arrived::HandOver { url } => {
+            (AppendHeaders([back]), Json(dto::Arrived { signed_in: None, command_line: Some(url) })).into_response()
+        }
+    })
+}
+
+/// Gives a command line the sign-in that the browser brought it, for the verifier it began with. A code works once, for a minute.
+#[utoipa::path(post, path = "/api/v1/command-line/sign-in", operation_id = "command_line_sign_in", tag = "sign-in", security(()), request_body = dto::TakeOver, responses(
+    (status = 200, body = dto::SignedIn),
+    (status = 401, body = dto::Problem, content_type = "application/problem+json"),
+    (status = 429, body = dto::Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn take_over(
+    State(state): State<ApiState>,
+    From(source): From,
+    Body(body): Body<dto::TakeOver>,
+) -> Result<Json<dto::SignedIn>, Failure> {
+    let signed_in = counted(&state, &source, state.app.take_over_sign_in(&body.code.0, &body.verifier.0, &source)).await?;
+    let audits = state.app.audits(&signed_in.caller);
+    Ok(Json(dto::SignedIn::new(signed_in, audits)))
+}
+
+/// An identity provider says that somebody signed out there (OpenID Connect Back-Channel Logout): their sign-ins by it end.
+#[utoipa::path(post, path = "/api/v1/providers/{name}/logout", operation_id = "provider_logout", tag = "sign-in", security(()), params(("name" = String, Path,)),
+    request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "`logout_token`, signed by the provider"),
+    responses(
+        (status = 204),
+        (status = 401, description = "not the provider's word", body = dto::Problem, content_type = "application/problem+json"),
+        (status = 404, body = dto::Problem, content_type = "application/problem+json"),
+        (status = 429, body = dto::Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn logout(
+    State(state): State<ApiState>,
+    From(source): From,
+    Part(name): Part<String>,
+    body: Bytes,
+) -> Result<StatusCode, Failure> {
+    let form = std::str::from_utf8(&body).map_err(|_| Failure::invalid("the body is no form"))?;
+    let mut tokens = form.split('&').filter_map(|field| field.strip_prefix("logout_token="));
+    // A signed token holds nothing that a form would write otherwise.
+    let (Some(token), None) = (tokens.next(), tokens.next()) else { return Err(Failure::invalid("the form lacks `logout_token`")) };
+    counted(&state, &source, state.app.provider_logout(&name, token)).await?;
+    Ok(super::DONE)
+}
+
+/// Failures of one source are counted like wrong passwords; beyond, it waits.
+async fn counted<T>(
+    state: &ApiState,
+    source: &str,
+    attempt: impl Future<Output = Result<T, safeconduct_app::Problem>>,
+) -> Result<T, Failure> {
+    let began = Instant::now();
+    if !state.attempts.may_try(ANYBODY, source, began) {
+        return Err(Failure::too_many("too many failed sign-ins"));
+    }
+    attempt.await.map_err(|problem| {
+        if problem.kind == ProblemKind::NotSignedIn {
+            state.attempts.failed(ANYBODY, source, began);
+        }
+        problem.into()
+    })
+}

@@ -1,0 +1,194 @@
+//! What an operator sets: `[identity.NAME]`. Checked as a whole: what is wrong is said all at once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use safeconduct_lifecycle::ADMINISTRATORS;
+use safeconduct_model::{GroupName, PrincipalName, SecretRef};
+use serde::Deserialize;
+
+use crate::outward::is_permitted;
+
+/// A provider as it is written down.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    issuer: String,
+    client_id: String,
+    client_secret: String,
+    title: Option<String>,
+    scopes: Option<Vec<String>>,
+    groups_claim: Option<String>,
+    name_claim: Option<String>,
+    #[serde(default)]
+    create_people: bool,
+    #[serde(default)]
+    groups: BTreeMap<String, String>,
+    #[serde(default)]
+    people: BTreeMap<String, String>,
+    ca_file: Option<PathBuf>,
+    #[serde(default)]
+    danger_local: bool,
+    #[serde(default)]
+    danger_administrators: bool,
+}
+
+/// A provider that makes sense.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub(crate) name: String,
+    /// As it is written: it is compared, not understood.
+    pub(crate) issuer: String,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: SecretRef,
+    pub(crate) title: String,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) groups_claim: String,
+    pub(crate) name_claim: String,
+    pub(crate) create_people: bool,
+    /// Groups here by what they are called there.
+    pub(crate) groups: BTreeMap<String, GroupName>,
+    /// People here by their subject there.
+    pub(crate) people: BTreeMap<String, PrincipalName>,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) local: bool,
+}
+
+/// Checks every provider, and all together.
+///
+/// # Errors
+/// Every mistake, with its key.
+pub fn check(settings: BTreeMap<String, Settings>) -> Result<Vec<Identity>, Vec<String>> {
+    let mut problems = Vec::new();
+    let (mut owners, mut issuers) = (BTreeMap::new(), BTreeMap::new());
+    let mut all = Vec::new();
+    for (name, written) in settings {
+        let Some(identity) = written.check(name, &mut problems) else { continue };
+        for group in identity.groups.values().collect::<BTreeSet<_>>() {
+            if let Some(other) = owners.insert(group.clone(), identity.name.clone()) {
+                // Each would take away what the other gives.
+                problems.push(format!("`identity.{}.groups`: `{group}` is decided by `identity.{other}` already", identity.name));
+            }
+        }
+        if let Some(other) = issuers.insert(identity.issuer.clone(), identity.name.clone()) {
+            problems.push(format!(
+                "`identity.{}.issuer` is that of `identity.{other}`: nobody could say which of them signed in",
+                identity.name
+            ));
+        }
+        all.push(identity);
+    }
+    if problems.is_empty() { Ok(all) } else { Err(problems) }
+}
+
+impl Settings {
+    fn check(self, name: String, problems: &mut Vec<String>) -> Option<Identity> {
+        let before = problems.len();
+        let at = |key: &str| format!("identity.{name}.{key}");
+        if name.is_empty() || name.len() > 40 || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+            problems.push(format!("`identity.{name}`: a provider's name has lower case letters, digits and `-`"));
+        }
+        match self.issuer.parse::<reqwest::Url>() {
+            Ok(url) if url.scheme() == "https" && url.query().is_none() && url.fragment().is_none() => {
+                if !is_permitted(&url, self.danger_local) {
+                    problems.push(format!(
+                        "`{}` leads to this machine or its own network: say `danger_local = true` if that is meant",
+                        at("issuer")
+                    ));
+                }
+            }
+            _ => problems.push(format!("`{}` must be an https URL without query", at("issuer"))),
+        }
+        if self.client_id.is_empty() {
+            problems.push(format!("`{}` must not be empty", at("client_id")));
+        }
+        let client_secret = self.client_secret.parse().map_err(|error| problems.push(format!("`{}`: {error}", at("client_secret")))).ok();
+        let mut groups = BTreeMap::new();
+        for (theirs, ours) in self.groups {
+            match ours.parse::<GroupName>() {
+                Ok(group) if group.as_str() == ADMINISTRATORS && !self.danger_administrators => problems.push(format!(
+                    "`{}`: who runs the provider would make administrators here: say `danger_administrators = true` if that is meant",
+                    at("groups")
+                )),
+                Ok(group) => drop(groups.insert(theirs, group)),
+                Err(error) => problems.push(format!("`{}`: {error}", at("groups"))),
+            }
+        }
+        let mut people = BTreeMap::new();
+        for (subject, ours) in self.people {
+            match ours.parse::<PrincipalName>() {
+                Ok(person) => drop(people.insert(subject, person)),
+                Err(error) => problems.push(format!("`{}`: {error}", at("people"))),
+            }
+        }
+        let mut scopes = self.scopes.unwrap_or_else(|| vec!["profile".to_owned()]);
+        if scopes.iter().any(|scope| scope.is_empty() || scope.bytes().any(|b| !b.is_ascii_graphic() || b == b'"' || b == b'\\')) {
+            problems.push(format!("`{}` must be words without blanks", at("scopes")));
+        }
+        scopes.retain(|scope| scope != "openid");
+        scopes.insert(0, "openid".to_owned());
+        if problems.len() > before {
+            return None;
+        }
+        Some(Identity {
+            title: self.title.unwrap_or_else(|| name.clone()),
+            name,
+            issuer: self.issuer,
+            client_id: self.client_id,
+            client_secret: client_secret?,
+            scopes,
+            groups_claim: self.groups_claim.unwrap_or_else(|| "groups".to_owned()),
+            name_claim: self.name_claim.unwrap_or_else(|| "preferred_username".to_owned()),
+            create_people: self.create_people,
+            groups,
+            people,
+            ca_file: self.ca_file,
+            local: self.danger_local,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(more: &str, issuer: &str) -> String {
+        let text = format!(r#"{{ "corp": {{ "issuer": "{issuer}", "client_id": "sc", "client_secret": "env:S" {more} }} }}"#);
+        check(serde_json::from_str(&text).unwrap()).map(|_| String::new()).unwrap_or_else(|problems| problems.join("\n"))
+    }
+
+    #[test]
+    fn f45_an_issuer_on_this_machine_is_said_to_be_meant() {
+        for issuer in ["https://localhost:1", "https://127.0.0.1", "https://[::1]:4", "https://169.254.169.254/x"] {
+            assert!(problems("", issuer).contains("danger_local"), "{issuer}");
+            assert_eq!(problems(r#", "danger_local": true"#, issuer), "", "{issuer}");
+        }
+        for issuer in ["http://idp.example", "https://idp.example/?a=b", "idp", "https://u:p@idp.example"] {
+            assert_ne!(problems("", issuer), "", "{issuer}");
+        }
+        assert_eq!(problems("", "https://idp.example/tenant"), "");
+    }
+
+    #[test]
+    fn nobody_outside_makes_administrators_by_accident() {
+        let more = r#", "groups": { "boss": "administrators" }"#;
+        assert!(problems(more, "https://idp.example").contains("danger_administrators"));
+        assert_eq!(problems(&format!(r#"{more}, "danger_administrators": true"#), "https://idp.example"), "");
+    }
+
+    #[test]
+    fn a_group_has_one_owner() {
+        let one = |name: &str, host: &str| {
+            format!(
+                r#""{name}": {{ "issuer": "https://{host}", "client_id": "sc", "client_secret": "env:S", "groups": {{ "a": "dba" }} }}"#
+            )
+        };
+        let text = format!("{{ {}, {} }}", one("a", "a.example"), one("b", "b.example"));
+        let problems = check(serde_json::from_str(&text).unwrap()).unwrap_err();
+        assert!(problems[0].contains("decided by `identity.a`"), "{problems:?}");
+        let text = format!("{{ {}, {} }}", one("a", "a.example"), one("b", "a.example").replace("dba", "sre"));
+        assert!(check(serde_json::from_str(&text).unwrap()).unwrap_err()[0].contains("issuer"));
+    }
+}

@@ -1,0 +1,152 @@
+//! Tokens: whether one was signed by a key of the provider, and whether what it claims is for us, and for now. Time is an argument.
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Header, Validation, decode, decode_header,
+    jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse},
+};
+use safeconduct_model::Timestamp;
+use serde_json::Value;
+
+/// Longest token that is looked at, in bytes.
+const LONGEST: usize = 64 * 1024;
+/// How far the clocks may be apart, in seconds.
+const TOLERANCE: i64 = 60;
+/// Oldest token that is taken, in seconds: it is made for this very moment.
+const OLDEST: i64 = 600;
+
+/// Algorithms with a public key. No `none`, and none whose key both sides know: that is no proof of who signed.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// Claims whose signature is right.
+pub(crate) struct Claims(serde_json::Map<String, Value>);
+
+/// What stands between a token and its claims.
+pub(crate) enum Unproved {
+    /// No key that is known made it: newer keys may.
+    NoSuchKey,
+    Refused(&'static str),
+}
+
+/// Checks the signature.
+pub(crate) fn open(token: &str, keys: &JwkSet) -> Result<Claims, Unproved> {
+    if token.len() > LONGEST {
+        return Err(Unproved::Refused("it is too long"));
+    }
+    // `none` is no algorithm that this reads at all.
+    let header = decode_header(token).map_err(|_| Unproved::Refused("it is no signed token, or its algorithm is none we know"))?;
+    if !ALGORITHMS.contains(&header.alg) {
+        return Err(Unproved::Refused("its algorithm is not one with a public key"));
+    }
+    let key = key_for(&header, keys)?;
+    let key = DecodingKey::from_jwk(key).map_err(|_| Unproved::Refused("the provider's key can't be read"))?;
+    let mut validation = Validation::new(header.alg);
+    // What it claims is checked by `Claims`, with the time as an argument.
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    let data =
+        decode::<serde_json::Map<String, Value>>(token, &key, &validation).map_err(|_| Unproved::Refused("its signature is wrong"))?;
+    Ok(Claims(data.claims))
+}
+
+/// The key the header names; without a name the only one that fits.
+fn key_for<'a>(header: &Header, keys: &'a JwkSet) -> Result<&'a Jwk, Unproved> {
+    let mut fitting = keys.keys.iter().filter(|key| fits(key, header.alg));
+    match &header.kid {
+        Some(kid) => fitting.find(|key| key.common.key_id.as_deref() == Some(kid)).ok_or(Unproved::NoSuchKey),
+        None => match (fitting.next(), fitting.next()) {
+            (Some(only), None) => Ok(only),
+            (None, _) => Err(Unproved::NoSuchKey),
+            (Some(_), Some(_)) => Err(Unproved::Refused("it does not say which key it was signed with")),
+        },
+    }
+}
+
+fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
+    let family = match key.algorithm {
+        AlgorithmParameters::RSA(_) => !matches!(algorithm, Algorithm::ES256 | Algorithm::ES384 | Algorithm::EdDSA),
+        AlgorithmParameters::EllipticCurve(_) => matches!(algorithm, Algorithm::ES256 | Algorithm::ES384),
+        AlgorithmParameters::OctetKeyPair(_) => algorithm == Algorithm::EdDSA,
+        _ => false,
+    };
+    let signs = key.common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
+    family && signs && key.common.key_algorithm.is_none_or(|named| named.to_string() == format!("{algorithm:?}"))
+}
+
+impl Claims {
+    pub fn text(&self, claim: &str) -> Option<&str> {
+        self.0.get(claim)?.as_str().filter(|text| !text.is_empty() && text.len() <= 255 && !text.chars().any(char::is_control))
+    }
+
+    fn seconds(&self, claim: &str) -> Option<i64> {
+        let value = self.0.get(claim)?;
+        // Some write a fraction.
+        #[expect(clippy::cast_possible_truncation, reason = "a float beyond i64 saturates, and is then no time near now")]
+        value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64))
+    }
+
+    /// Strings of a claim that is a list or one string.
+    pub fn list(&self, claim: &str) -> Vec<&str> {
+        match self.0.get(claim) {
+            Some(Value::String(one)) => vec![one],
+            Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub fn has(&self, claim: &str) -> bool {
+        self.0.contains_key(claim)
+    }
+
+    pub fn object(&self, claim: &str) -> Option<&serde_json::Map<String, Value>> {
+        self.0.get(claim)?.as_object()
+    }
+
+    /// When the person proved who they are; when the token was made, if it does not say.
+    pub fn authenticated_at(&self) -> Option<Timestamp> {
+        let made = self.seconds("iat")?;
+        let seconds = self.seconds("auth_time").unwrap_or(made).clamp(0, made);
+        Some(Timestamp::from_micros(seconds.saturating_mul(1_000_000)))
+    }
+
+    /// From this issuer, for this client, made just now and still good.
+    pub fn check(&self, issuer: &str, client_id: &str, now: Timestamp) -> Result<(), &'static str> {
+        let now = now.micros().div_euclid(1_000_000);
+        if self.text("iss") != Some(issuer) {
+            return Err("it is from another issuer");
+        }
+        let audience = self.list("aud");
+        if !audience.contains(&client_id) {
+            return Err("it is for somebody else");
+        }
+        match self.0.get("azp") {
+            Some(party) if party.as_str() != Some(client_id) => return Err("it was made for somebody else to use"),
+            None if audience.len() > 1 => return Err("it is for several, and does not say who may use it"),
+            _ => {}
+        }
+        match self.seconds("exp") {
+            Some(until) if until > now - TOLERANCE => {}
+            _ => return Err("it is over"),
+        }
+        match self.seconds("iat") {
+            Some(made) if (now - OLDEST - TOLERANCE..=now + TOLERANCE).contains(&made) => {}
+            _ => return Err("it was not made just now"),
+        }
+        match self.0.get("nbf") {
+            None => {}
+            Some(_) if self.seconds("nbf").is_some_and(|from| from <= now + TOLERANCE) => {}
+            Some(_) => return Err("it does not count yet"),
+        }
+        Ok(())
+    }
+}

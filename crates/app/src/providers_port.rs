@@ -1,0 +1,96 @@
+//! The port to identity providers: who somebody is elsewhere. It checks what a provider says; what follows from it is decided here.
+
+use std::collections::BTreeSet;
+
+use safeconduct_lifecycle::Vouched;
+use safeconduct_model::{GroupName, PrincipalName, Timestamp};
+
+use crate::ports::BoxFuture;
+
+/// The identity providers of the settings.
+pub trait IdentityProviders: Send + Sync + 'static {
+    /// All of them, in the order they are shown.
+    fn all(&self) -> Vec<Provider>;
+
+    /// The address at which the provider asks the browser's person who they are.
+    ///
+    /// # Errors
+    /// [`IdentityError`] if the provider is not known or can't be reached.
+    fn leave<'a>(&'a self, provider: &'a str, away: &'a Away) -> BoxFuture<'a, Result<String, IdentityError>>;
+
+    /// Redeems what the browser brought back. Whatever is returned is signed by a key of the provider as it is at this time, meant for
+    /// this gateway, fresh at `now`, and holds the nonce.
+    ///
+    /// # Errors
+    /// [`IdentityError::Refused`] if anything about it is not as it must be.
+    fn redeem<'a>(&'a self, provider: &'a str, back: &'a Back, now: Timestamp) -> BoxFuture<'a, Result<SaidAbout, IdentityError>>;
+
+    /// Checks a provider's word that somebody signed out there.
+    ///
+    /// # Errors
+    /// [`IdentityError::Refused`] if it is not such a word.
+    fn logged_out<'a>(&'a self, provider: &'a str, token: &'a str, now: Timestamp) -> BoxFuture<'a, Result<LoggedOut, IdentityError>>;
+}
+
+/// A provider as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    pub name: String,
+    pub title: String,
+}
+
+/// What goes to the provider with the browser.
+#[derive(Clone, Debug)]
+pub struct Away {
+    /// Comes back unchanged.
+    pub state: String,
+    /// Comes back within what is signed.
+    pub nonce: String,
+    /// The S256 challenge of the verifier that redeems the code (RFC 7636).
+    pub challenge: String,
+}
+
+/// What the browser brought back, and what proves that it is this browser's.
+pub struct Back {
+    pub code: String,
+    /// The provider's own name, if it says it (RFC 9207).
+    pub issuer: Option<String>,
+    pub nonce: String,
+    pub verifier: String,
+}
+
+/// What a provider says about a person, and what the settings make of it.
+#[derive(Clone, Debug)]
+pub struct SaidAbout {
+    pub vouched: Vouched,
+    /// What the person is called there, if it is said.
+    pub name: Option<String>,
+    pub display_name: Option<String>,
+    /// Groups whose members this provider decides.
+    pub owned: BTreeSet<GroupName>,
+    /// Those of them that the person is in.
+    pub groups: BTreeSet<GroupName>,
+    /// Whom the settings say this is.
+    pub person: Option<PrincipalName>,
+    /// True if the settings let it make people.
+    pub creates: bool,
+}
+
+/// Whose sign-ins end: of this session there, or all of this subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedOut {
+    pub issuer: String,
+    pub session: Option<String>,
+    pub subject: Option<String>,
+}
+
+/// Why a provider signs nobody in. Holds no token and no code.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    #[error("there is no such identity provider")]
+    Unknown,
+    #[error("the identity provider can't be used: {0}")]
+    Unusable(String),
+    #[error("what came from the identity provider does not count: {0}")]
+    Refused(String),
+}
