@@ -107,7 +107,8 @@ async fn past(app: &App, store: &dyn Store) {
 
 fn sign_in(number: u64, at: Timestamp) -> SignInEvent {
     let name = parsed(&format!("p{}", number % PEOPLE));
-    SignInEvent::SignedIn { sign_in: SignInId::from_bits(number), name, method: "password".to_owned(), source: "127.0.0.1".to_owned(), at }
+    let (sign_in, method, source) = (SignInId::from_bits(number), "password".to_owned(), "127.0.0.1".to_owned());
+    SignInEvent::SignedIn { sign_in, name, method, source, vouched: None, at }
 }
 
 fn caller(number: u64) -> Caller {
@@ -118,6 +119,7 @@ fn caller(number: u64) -> Caller {
         method: "password".to_owned(),
         source: "127.0.0.1".to_owned(),
         signed_in_at: safeconduct_testkit::START,
+        authenticated_at: safeconduct_testkit::START,
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) async fn sign_in(
         Arrived::SignedIn(signed_in) => {
             let cookie = browser::signed_in(&signed_in).ok_or_else(Failure::internal)?;
             let answer = dto::Arrived {
-                signed_in: Some(dto::BrowserSignIn::new(&signed_in, state.app.audits(&signed_in.caller))),
+                signed_in: Some(dto::BrowserSignIn::new(&signed_in, state.app.standing(&signed_in.caller))),
                 command_line: None,
             };
             (AppendHeaders([back, (header::SET_COOKIE, cookie)]), Json(answer)).into_response()
@@ -90,8 +90,8 @@ pub(crate) async fn take_over(
     Body(body): Body<dto::TakeOver>,
 ) -> Result<Json<dto::SignedIn>, Failure> {
     let signed_in = counted(&state, &source, state.app.take_over_sign_in(&body.code.0, &body.verifier.0, &source)).await?;
-    let audits = state.app.audits(&signed_in.caller);
-    Ok(Json(dto::SignedIn::new(signed_in, audits)))
+    let standing = state.app.standing(&signed_in.caller);
+    Ok(Json(dto::SignedIn::new(signed_in, standing)))
 }
 
 /// An identity provider says that somebody signed out there (OpenID Connect Back-Channel Logout): their sign-ins by it end.
