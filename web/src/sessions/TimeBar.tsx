@@ -24,14 +24,16 @@ export function TimeBar({ entries, outcomes, at, go }: Props) {
   const last = times.at(-1) ?? 0;
   const here = at ? Date.parse(at) : first;
   const next = times.find((time) => time > here);
+  const over = entries.some((entry) => entry.what === "closed");
   const latest = useRef(go);
   latest.current = go;
   useEffect(() => {
     if (!playing) return;
-    if (next === undefined) return setPlaying(false);
+    // What is still open goes on as it happens.
+    if (next === undefined) return over ? setPlaying(false) : undefined;
     const wait = setTimeout(() => latest.current(next), Math.min((next - here) / speed, LONGEST_PAUSE_MS));
     return () => clearTimeout(wait);
-  }, [playing, speed, here, next]);
+  }, [playing, speed, here, next, over]);
   if (times.length < 2 || last === first) return null;
   const place = (time: number) => (1000 * (time - first)) / (last - first);
   const marks = entries.flatMap((entry) => {
