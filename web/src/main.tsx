@@ -3,6 +3,7 @@ import { QueryClientProvider } from "@tanstack/react-query";
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet, redirect, RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import "./api/brought";
 import { Problem } from "./api/client";
 import { hangUp } from "./api/live";
 import { queryClient, toApprove, whoami } from "./api/queries";

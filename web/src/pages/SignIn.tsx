@@ -2,6 +2,7 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { getRouteApi, useRouter } from "@tanstack/react-router";
 import { useEffect, useState, type FormEvent } from "react";
+import { takeBrought, type Brought } from "../api/brought";
 import { answer, api } from "../api/client";
 import { queryClient } from "../api/queries";
 import { Failed } from "../ui/feedback";
@@ -10,29 +11,6 @@ const route = getRouteApi("/sign-in");
 
 /** Where to go after the provider: it does not carry that for us. A path of ours, checked when it was taken up. */
 const AFTERWARDS = "safeconduct.afterwards";
-
-interface Brought {
-  code?: string;
-  state: string;
-  iss?: string;
-  error?: string;
-}
-
-// What the provider gave the browser, read before the router tidies the address. The code is of no use without this browser's cookie, and once.
-let brought = ((): Brought | undefined => {
-  const search = new URLSearchParams(window.location.search);
-  const state = search.get("state");
-  if (state === null) return undefined;
-  return { state, code: search.get("code") ?? undefined, iss: search.get("iss") ?? undefined, error: search.get("error") ?? undefined };
-})();
-
-/** Given out once: whatever comes back to this page later brings nothing. */
-function takeBrought(): Brought | undefined {
-  const taken = brought;
-  brought = undefined;
-  if (taken) window.history.replaceState(window.history.state, "", "/sign-in");
-  return taken;
-}
 
 export default function SignIn() {
   const { to, provider, port, challenge } = route.useSearch();
