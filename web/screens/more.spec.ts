@@ -116,6 +116,14 @@ test("account and people", async ({ gateway, as }) => {
     await ann.goto(`/sessions/${session?.id}`);
     await expect(ann.getByRole("group", { name: "time" })).toBeVisible();
     await shot(ann, `played-${width}`);
+    await ann.goto("/insights?days=7");
+    await ann.getByRole("figure", { name: /until its session was gone/ }).scrollIntoViewIfNeeded();
+    await shot(ann, `cuts-${width}`);
+    await ann.goto("/terminal");
+    await ann.getByLabel(/A file/).setInputFiles(join(import.meta.dirname, "../tests/terminal.cast"));
+    await ann.getByRole("button", { name: "Play", exact: true }).first().click();
+    await expect(ann.locator(".ap-term")).toContainText("exit");
+    await shot(ann, `terminal-${width}`);
     await ann.context().close();
   }
 });

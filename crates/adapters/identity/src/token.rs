@@ -47,6 +47,10 @@ pub(crate) fn open(token: &str, keys: &JwkSet) -> Result<Claims, Unproved> {
     if !ALGORITHMS.contains(&header.alg) {
         return Err(Unproved::Refused("its algorithm is not one with a public key"));
     }
+    // What must be understood is not (RFC 7515, 4.1.11).
+    if header.crit.is_some() {
+        return Err(Unproved::Refused("it demands an extension that is not known here"));
+    }
     let key = key_for(&header, keys)?;
     let key = DecodingKey::from_jwk(key).map_err(|_| Unproved::Refused("the provider's key can't be read"))?;
     let mut validation = Validation::new(header.alg);
