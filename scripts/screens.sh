@@ -17,4 +17,8 @@ cargo build --locked -p safeconduct
 mkdir -p docs/screens
 export SAFECONDUCT=$target/debug/safeconduct
 cd web
-npx --no-install playwright test -c playwright.screens.config.ts "${1:-screens}.spec"
+case ${1:-} in
+  '') set -- screens.spec more.spec ;;
+  *) set -- "$1.spec" ;;
+esac
+npx --no-install playwright test -c playwright.screens.config.ts "$@"

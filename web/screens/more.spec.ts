@@ -110,7 +110,7 @@ test("account and people", async ({ gateway, as }) => {
     await ann.goto(`/access-requests/${session?.grants[0]?.replace("gr-", "rq-")}`);
     const used = ann.getByRole("region", { name: "sessions" });
     await expect(used.locator("[data-proof=proved]").first()).toBeVisible();
-    await used.getByText("Statements in it").last().click();
+    await used.getByText("Statements that passed with it").last().click();
     await used.scrollIntoViewIfNeeded();
     await shot(ann, `used-${width}`);
     await ann.goto(`/sessions/${session?.id}`);

@@ -210,7 +210,7 @@ impl App {
         }
         let busy = || Problem::new("VIEW-002", ProblemKind::TooMany, "too many ask for insights at once").next("try again in a moment");
         let _turn = self.node.counting.take().await.ok_or_else(busy)?;
-        let (opened_with, sessions_complete) = self.grants_of_sessions(from).await?;
+        let (taken_up, sessions_complete) = self.grants_of_sessions(from).await?;
         let mut counted = Vec::new();
         let (mut query, mut passed, mut complete) = (AccessQuery { limit: PAGE, ..AccessQuery::default() }, 0_usize, sessions_complete);
         'pages: loop {
@@ -227,7 +227,7 @@ impl App {
                 }
                 if row.asked_at < to {
                     let history = self.node.ports.store.load(StreamId::Access(row.id.clone())).await?;
-                    counted.extend(count(&history, &opened_with));
+                    counted.extend(count(&history, &taken_up));
                 }
             }
             query.before = Some(last);
@@ -238,17 +238,14 @@ impl App {
         Ok(Insights { from, to, counted, complete, standing_privilege, cuts })
     }
 
-    /// Grants that sessions were opened with since then, and whether these are all.
+    /// Grants of sessions that were open since then, and whether these are all.
     async fn grants_of_sessions(&self, since: Timestamp) -> Result<(BTreeSet<GrantId>, bool), Problem> {
         let (mut found, mut looked_at) = (BTreeSet::new(), 0_usize);
-        let mut query = SessionQuery { limit: PAGE, ..SessionQuery::default() };
+        let mut query = SessionQuery { open_from: Some(since), limit: PAGE, ..SessionQuery::default() };
         loop {
             let rows = self.node.ports.store.sessions(query.clone()).await?;
             let Some(last) = rows.last().map(|row| row.id.clone()) else { return Ok((found, true)) };
             for row in rows {
-                if row.opened_at < since {
-                    return Ok((found, true));
-                }
                 looked_at = looked_at.saturating_add(1);
                 if looked_at > MAX_SESSIONS {
                     return Ok((found, false));
@@ -261,7 +258,7 @@ impl App {
 }
 
 /// One access request out of what happened to it; `None` if the asking was erased.
-fn count(history: &[Stored], opened_with: &BTreeSet<GrantId>) -> Option<Counted> {
+fn count(history: &[Stored], taken_up: &BTreeSet<GrantId>) -> Option<Counted> {
     let events = || {
         history.iter().filter_map(|stored| match &stored.event {
             Some(Event::Access(event)) => Some((stored.at, &**event)),
@@ -299,7 +296,7 @@ fn count(history: &[Stored], opened_with: &BTreeSet<GrantId>) -> Option<Counted>
     let used = granted.then(|| match &access.state {
         AccessState::Claimed { .. } => true,
         AccessState::Settled { outcome, .. } => !matches!(outcome, ExactOutcome::RefusedNotRun { .. }),
-        _ => opened_with.contains(&envelope.access_request.grant()),
+        _ => taken_up.contains(&envelope.access_request.grant()),
     });
     let asked_at = envelope.asked_at;
     let seconds = |at: Timestamp| u64::try_from(at.micros().saturating_sub(asked_at.micros()) / 1_000_000).unwrap_or_default();

@@ -176,8 +176,9 @@ impl App {
         committed.await.map_err(|_| Problem::new("STORE-001", ProblemKind::Unavailable, "whether it was recorded is not known"))?
     }
 
-    async fn store_and_publish(&self, work: Work) -> Result<(), Problem> {
+    async fn store_and_publish(&self, mut work: Work) -> Result<(), Problem> {
         let now = work.now;
+        self.join_grants(&mut work);
         let (mut world, appends, events) = work.into_appends();
         let before = self.world();
         let began = std::time::Instant::now();

@@ -40,7 +40,7 @@ pub struct OpenedSession {
 }
 
 impl App {
-    /// Sessions that were opened with the grant of this access request, and the one that it was held in.
+    /// Sessions that were opened with the grant of this access request or took it up later, and the one that it was held in.
     ///
     /// # Errors
     /// `REQ-008`, the same for what does not exist and what the caller may not see; `VIEW-001` for who may see the access request and
@@ -69,7 +69,7 @@ impl App {
         let grant = access.grant();
         let mut query = SessionQuery {
             principal: Some(envelope.requester.clone()),
-            opened_from: Some(envelope.asked_at),
+            open_from: Some(envelope.asked_at),
             opened_to: events.last().filter(|_| is_over).map(|last| last.at),
             limit: PAGE,
             ..SessionQuery::default()

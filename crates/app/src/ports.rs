@@ -110,8 +110,8 @@ pub struct AccessQuery {
 pub struct SessionQuery {
     pub principal: Option<PrincipalName>,
     pub live: Option<bool>,
-    /// Opened at this moment or later.
-    pub opened_from: Option<Timestamp>,
+    /// Not over before this moment.
+    pub open_from: Option<Timestamp>,
     /// Opened at this moment or before.
     pub opened_to: Option<Timestamp>,
     pub before: Option<SessionId>,

@@ -2,10 +2,17 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use safeconduct_lifecycle::{Access, AccessEvent, AccessState, Actor, DirectoryEvent, Event, NodeEvent, StreamId};
+use safeconduct_lifecycle::{Access, AccessEvent, AccessState, Actor, DirectoryEvent, Event, NodeEvent, SessionEvent, StreamId};
 use safeconduct_model::{Origin, PrincipalName, ResourceName, Timestamp};
 
-use crate::{authorize::Refusal, door_session::HoldOutcome, node::App, ports::ValueChange, world::World};
+use crate::{
+    authorize::Refusal,
+    door::{Door, windows},
+    door_session::HoldOutcome,
+    node::App,
+    ports::ValueChange,
+    world::{Work, World},
+};
 
 /// Something became true.
 #[derive(Clone, Debug)]
@@ -21,7 +28,53 @@ pub struct News {
     pub principal: Option<PrincipalName>,
 }
 
+/// Whose rights a unit of work may have changed.
+struct Concerned {
+    holders: BTreeSet<(PrincipalName, ResourceName)>,
+    everybody: bool,
+}
+
+impl Concerned {
+    fn by(events: &[(StreamId, Event)], after: &World) -> Self {
+        let mut concerned = Self { holders: BTreeSet::new(), everybody: false };
+        for (stream, event) in events {
+            match (stream, event) {
+                (StreamId::Access(id), Event::Access(_)) => {
+                    if let Some(access) = after.access.get(id) {
+                        concerned.holders.insert((access.envelope.requester.clone(), access.envelope.resource.clone()));
+                    }
+                }
+                (_, Event::Directory(_) | Event::Policy(_))
+                | (_, Event::Node(NodeEvent::ClockBehind { .. } | NodeEvent::ClockConfirmed { .. })) => concerned.everybody = true,
+                _ => {}
+            }
+        }
+        concerned
+    }
+
+    fn is(&self, door: &Door) -> bool {
+        self.everybody || self.holders.contains(&(door.principal.clone(), door.resource.name.clone()))
+    }
+}
+
 impl App {
+    /// Makes it part of a unit of work that open sessions take up the grants it gives their holders.
+    pub(crate) fn join_grants(&self, work: &mut Work) {
+        let concerned = Concerned::by(work.events(), &work.world);
+        if !concerned.everybody && concerned.holders.is_empty() {
+            return;
+        }
+        let doors: Vec<_> = self.node.doors.lock().values().filter(|door| concerned.is(door)).cloned().collect();
+        for door in doors {
+            let Some(session) = work.world.sessions.get(&door.id).filter(|session| session.closed.is_none()) else { continue };
+            let live = windows(&work.world, &door.principal, &door.resource.name, &door.database, work.now);
+            let joined: Vec<_> = live.iter().map(|access| access.grant()).filter(|grant| !session.grants.contains(grant)).collect();
+            if !joined.is_empty() {
+                work.push(StreamId::Session(door.id.clone()), SessionEvent::GrantsJoined { grants: joined, at: work.now });
+            }
+        }
+    }
+
     /// Tells everybody concerned. `after` still holds what this unit closed. Returns stored secrets that are of no use any more.
     pub(crate) fn publish(
         &self,
@@ -31,32 +84,25 @@ impl App {
         events: &[(StreamId, Event)],
         now: Timestamp,
     ) -> Vec<ValueChange> {
-        let mut holders: BTreeSet<(PrincipalName, ResourceName)> = BTreeSet::new();
-        let mut everybody = false;
         for (stream, event) in events {
-            match (stream, event) {
-                (StreamId::Access(id), Event::Access(event)) => {
-                    if let Some(access) = after.access.get(id) {
-                        holders.insert((access.envelope.requester.clone(), access.envelope.resource.clone()));
-                        self.wake_hold(access, event);
-                    }
-                }
-                (_, Event::Directory(_) | Event::Policy(_))
-                | (_, Event::Node(NodeEvent::ClockBehind { .. } | NodeEvent::ClockConfirmed { .. })) => everybody = true,
-                _ => {}
+            if let (StreamId::Access(id), Event::Access(event)) = (stream, event)
+                && let Some(access) = after.access.get(id)
+            {
+                self.wake_hold(access, event);
             }
         }
+        let concerned = Concerned::by(events, after);
         if !Arc::ptr_eq(&before.bundle, &after.bundle) {
             self.node.function_classes.lock().retain(|(bundle, _), _| *bundle == after.bundle.hash);
         }
         let world = self.world();
         let doors: Vec<_> = self.node.doors.lock().values().cloned().collect();
         for door in doors {
-            if everybody || holders.contains(&(door.principal.clone(), door.resource.name.clone())) {
+            if concerned.is(&door) {
                 door.refresh(&world, now, || end_reason(after, &door.principal, &door.resource.name, now));
             }
         }
-        let mut useless = self.forget_unused_door_secrets(&world, &holders, now);
+        let mut useless = self.forget_unused_door_secrets(&world, &concerned.holders, now);
         for (_, event) in events {
             if let Event::Directory(DirectoryEvent::SecretReset { name, .. } | DirectoryEvent::PrincipalDisabled { name, .. }) = event {
                 useless.extend(self.forget_secrets_of(name));

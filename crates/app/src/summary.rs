@@ -111,6 +111,10 @@ fn of_session(event: &SessionEvent) -> Summary {
         SessionEvent::Opened { principal, resource, database, source, .. } => {
             Summary { resource: Some(resource.clone()), ..by(principal, format!("connected to {database} from {source}")) }
         }
+        SessionEvent::GrantsJoined { grants, .. } => {
+            let grants: Vec<String> = grants.iter().map(ToString::to_string).collect();
+            by_gateway(format!("the session acts under {} too", grants.join(", ")))
+        }
         SessionEvent::ActionRefused { why, .. } => by_gateway(format!("an action was refused: {why}")),
         SessionEvent::ChunkSealed { chunk, .. } => {
             by_gateway(format!("recording, part {}: {} records sealed", chunk.number, chunk.records))

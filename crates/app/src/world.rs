@@ -198,6 +198,10 @@ impl Work {
         self.world.access.get(id)
     }
 
+    pub fn events(&self) -> &[(StreamId, Event)] {
+        &self.events
+    }
+
     pub const fn is_empty(&self) -> bool {
         self.events.is_empty()
     }

@@ -313,3 +313,37 @@ async fn a_second_secret_leaves_the_first_one_working_and_their_number_is_bounde
         session.close("done").await;
     }
 }
+
+#[tokio::test]
+async fn a_grant_that_comes_to_an_open_session_is_recorded_as_taken_up() {
+    let house = House::new().await;
+    let first = house.grant("alice", READ, 600).await;
+    let session = house.open("alice").await;
+    let other = house.open("alice").await;
+    other.close("left").await;
+    house.advance(60).await;
+    let later = house.grant("alice", READ, 1800).await;
+    house.advance(600).await;
+    assert_eq!(permitted(&session, "select 1"), later);
+    let of = StreamId::Session(session.id().clone());
+    assert_eq!(house.kinds(of.clone()).await, ["session_opened", "grants_joined"]);
+    // Made longer, it is the same grant.
+    house.app.extend(&house.caller("alice"), &later, safeconduct_testkit::ttl(600), words("more")).await.unwrap();
+    assert_eq!(house.kinds(of).await.len(), 2);
+    let used = async |grant: &safeconduct_model::GrantId| {
+        let used = house.app.sessions_of(&house.caller("alice"), &grant.access_request()).await.unwrap();
+        assert!(used.complete);
+        used.sessions.into_iter().map(|opened| opened.session.id).collect::<Vec<_>>()
+    };
+    assert_eq!(used(&later).await, [session.id().clone()], "the session that was over is not among them");
+    assert_eq!(used(&first).await.len(), 2);
+    let carol = house.caller("carol");
+    let counted = house.app.insights(&carol, Some(house.app.now().plus_seconds(-610)), None).await.unwrap();
+    assert_eq!(counted.grants().values().collect::<Vec<_>>(), [&(1, 1)], "counted though its session is older");
+    // A crash forgets nothing of it.
+    let id = session.id().clone();
+    std::mem::forget(session);
+    let house = house.crash().await;
+    let used = house.app.sessions_of(&house.caller("alice"), &later.access_request()).await.unwrap();
+    assert_eq!(used.sessions[0].session.id, id);
+}

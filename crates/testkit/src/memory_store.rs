@@ -2,7 +2,7 @@
 //!
 //! Keeps nothing when dropped. Commitment keys follow from the index: never use it outside tests.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 use safeconduct_app::ports::{
@@ -13,10 +13,15 @@ use safeconduct_ledger::{
 };
 use safeconduct_lifecycle::{Event, StreamId};
 use safeconduct_model::Timestamp;
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 /// A store that forgets everything when dropped.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<State>);
+pub struct MemoryStore {
+    state: Mutex<State>,
+    /// Held by whoever wants sessions to be listed later.
+    listing: Arc<RwLock<()>>,
+}
 
 #[derive(Clone, Debug, Default)]
 struct State {
@@ -48,14 +53,19 @@ impl MemoryStore {
 
     /// While broken every call fails as if the disk were gone, and changes nothing.
     pub fn set_broken(&self, broken: bool) {
-        self.0.lock().broken = broken;
+        self.state.lock().broken = broken;
+    }
+
+    /// Until the guard is dropped, listing sessions waits.
+    pub async fn pause_listing(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.listing).write_owned().await
     }
 
     fn with<T>(&self, what: impl FnOnce(&mut State) -> Result<T, StoreError>) -> BoxFuture<'_, Result<T, StoreError>>
     where
         T: Send + 'static,
     {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let result = if state.broken { Err(unavailable("the store is broken on purpose")) } else { what(&mut state) };
         Box::pin(std::future::ready(result))
     }
@@ -165,14 +175,14 @@ impl Store for MemoryStore {
     }
 
     fn sessions(&self, query: SessionQuery) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {
-        self.with(|state| {
+        let listed = self.with(|state| {
             let before = query.before.as_ref().map(|id| state.sessions.get(id.as_str()).map(|row| (row.opened_at, row.id.clone())));
             let mut rows: Vec<_> = state
                 .sessions
                 .values()
                 .filter(|row| query.principal.as_ref().is_none_or(|name| *name == row.principal))
                 .filter(|row| query.live.is_none_or(|live| live == row.closed_at.is_none()))
-                .filter(|row| query.opened_from.is_none_or(|from| row.opened_at >= from))
+                .filter(|row| query.open_from.is_none_or(|from| row.closed_at.is_none_or(|at| at >= from)))
                 .filter(|row| query.opened_to.is_none_or(|to| row.opened_at <= to))
                 .filter(|row| {
                     before.as_ref().is_none_or(|known| known.as_ref().is_some_and(|key| (row.opened_at, &row.id) < (key.0, &key.1)))
@@ -182,6 +192,10 @@ impl Store for MemoryStore {
             rows.sort_by(|a, b| (b.opened_at, &b.id).cmp(&(a.opened_at, &a.id)));
             rows.truncate(query.limit as usize);
             Ok(rows)
+        });
+        Box::pin(async move {
+            let _turn = self.listing.read().await;
+            listed.await
         })
     }
 

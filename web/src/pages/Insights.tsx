@@ -205,6 +205,9 @@ function Standing({ of }: { of: Insights }) {
           ))}
         </ul>
       )}
+      <p className="hint">
+        Counted from who administers among <Link to="/people">people and groups</Link> and from <Link to="/policy">the policy</Link> that binds them.
+      </p>
     </Picture>
   );
 }
@@ -268,7 +271,7 @@ function Grants({ of, days }: { of: Insights; days: number }) {
               </svg>
             </Link>
           ))}
-          <p className="hint">Taken up: a session was opened with it, or the action was run. What is never taken up need not be asked for.</p>
+          <p className="hint">Taken up: a session acted under it, or the action was run. What is never taken up need not be asked for.</p>
         </div>
       )}
     </Picture>

@@ -75,6 +75,7 @@ function say(line: LedgerLine): Said {
     case "stop_requested": return { title: `stop asked for by ${actor(event.by)}`, detail: quoted(event.reason), tone: "warn" };
     case "settled": return settled(event.outcome as Event);
     case "opened": return { title: "a session was opened", detail: <>from <Shown text={text(event.source)} /> on <Shown text={text(event.database)} /></>, tone: "good" };
+    case "grants_joined": return { title: "an open session took it up", detail: <span className="mono"><Shown text={(event.grants as string[]).join(", ")} /></span>, tone: "good" };
     case "action_refused": return { title: "an action was refused in it", detail: <Shown text={text(event.why)} />, tone: "bad" };
     case "credential_intended": return { title: "a login role is about to be made", detail: <span className="mono"><Shown text={text(event.role)} /></span>, tone: "" };
     case "credential_minted": return { title: "its login role was made", detail: <span className="mono"><Shown text={text(event.role)} /></span>, tone: "" };

@@ -3,9 +3,16 @@
 
 mod support;
 
-use axum::http::StatusCode;
+use axum::{
+    body::{Body, to_bytes},
+    http::{Request, StatusCode, header},
+};
 use serde_json::{Value, json};
 use support::{World, ask};
+use tower::ServiceExt as _;
+
+/// Calls that count or wait for their turn.
+const PLACES: usize = 10;
 
 async fn insights(world: &World, token: &str, query: &str) -> Value {
     let answer = world.call("GET", &format!("/api/v1/insights{query}"), Some(token), None).await;
@@ -72,5 +79,28 @@ async fn only_auditors_and_administrators_see_what_everybody_asks() {
     {
         let answer = world.call("GET", &format!("/api/v1/insights?{query}"), Some(&carol), None).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn who_finds_no_place_for_counting_is_told_so_at_once() {
+    let world = World::new().await;
+    let carol = world.sign_in("carol").await;
+    let paused = world.store.pause_listing().await;
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..=PLACES {
+        let (router, token) = (world.router.clone(), carol.clone());
+        calls.spawn(async move {
+            let request = Request::get("/api/v1/insights").header(header::AUTHORIZATION, format!("Bearer {token}"));
+            let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            (response.status(), to_bytes(response.into_body(), usize::MAX).await.unwrap())
+        });
+    }
+    let (status, told) = calls.join_next().await.unwrap().unwrap();
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(serde_json::from_slice::<Value>(&told).unwrap()["code"], "VIEW-002");
+    drop(paused);
+    while let Some(answer) = calls.join_next().await {
+        assert_eq!(answer.unwrap().0, StatusCode::OK, "the others had only to wait");
     }
 }

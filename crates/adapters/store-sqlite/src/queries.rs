@@ -141,7 +141,7 @@ pub(crate) fn sessions(connection: &Connection, query: &SessionQuery) -> Result<
     let mut bounds = Bounds::default();
     bounds.with("principal = ?", query.principal.as_ref().map(|name| name.as_str()));
     bounds.fixed(query.live.map(|live| if live { "closed_at IS NULL" } else { "closed_at IS NOT NULL" }));
-    bounds.with("opened_at >= ?", query.opened_from.map(|from| from.micros().to_string()));
+    bounds.with("(closed_at IS NULL OR closed_at >= ?)", query.open_from.map(|from| from.micros().to_string()));
     bounds.with("opened_at <= ?", query.opened_to.map(|to| to.micros().to_string()));
     bounds.with("(opened_at, id) < (SELECT opened_at, id FROM sessions WHERE id = ?)", query.before.as_ref().map(|id| id.as_str()));
     let columns = "SELECT id, principal, resource, opened_at, closed_at FROM sessions";

@@ -14,6 +14,7 @@ pub struct Session {
     pub database: String,
     pub source: String,
     pub opened_at: Timestamp,
+    /// Those it was opened with and those that joined.
     pub grants: Vec<GrantId>,
     pub chunks: Vec<Chunk>,
     pub closed: Option<(Timestamp, String)>,
@@ -83,6 +84,11 @@ pub enum SessionEvent {
         grants: Vec<GrantId>,
         at: Timestamp,
     },
+    /// Grants that came to its holder while it was open: from here on it acts under them too.
+    GrantsJoined {
+        grants: Vec<GrantId>,
+        at: Timestamp,
+    },
     /// An action was refused; the statement is in the recording.
     ActionRefused {
         why: String,
@@ -127,6 +133,7 @@ impl SessionEvent {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Opened { .. } => "session_opened",
+            Self::GrantsJoined { .. } => "grants_joined",
             Self::ActionRefused { .. } => "action_refused",
             Self::ChunkSealed { .. } => "chunk_sealed",
             Self::RecordingLost { .. } => "recording_lost",
@@ -166,6 +173,13 @@ pub fn evolve(session: Option<Session>, id: &SessionId, event: &SessionEvent) ->
         | SessionEvent::ActionRefused { .. }
         | SessionEvent::RecordingLost { .. }
         | SessionEvent::CredentialMinted { .. } => {}
+        SessionEvent::GrantsJoined { grants, .. } => {
+            for grant in grants {
+                if !session.grants.contains(grant) {
+                    session.grants.push(grant.clone());
+                }
+            }
+        }
         SessionEvent::CredentialIntended { role, bundle, .. } => {
             session.credential.get_or_insert_with(|| Credential { role: role.clone(), bundle: *bundle, retired: None });
         }

@@ -69,6 +69,7 @@ fn session_events() -> Vec<SessionEvent> {
             grants: vec![AccessRequestId::from_bits(1).grant()],
             at: at(0),
         },
+        SessionEvent::GrantsJoined { grants: vec![AccessRequestId::from_bits(2).grant()], at: at(1) },
         SessionEvent::ActionRefused { why: "needs write".into(), at: at(1) },
         SessionEvent::ChunkSealed { chunk, at: at(2) },
         SessionEvent::RecordingLost { why: "the disk is gone".into(), at: at(3) },
@@ -216,7 +217,7 @@ fn a_session_is_what_its_events_made_it() {
     let id = SessionId::from_bits(1);
     let events = session_events();
     let replayed = events.iter().fold(None::<Session>, |session, event| evolve_session(session, &id, event)).unwrap();
-    assert_eq!((replayed.statements, replayed.chunks.len(), replayed.version), (12, 1, 8));
+    assert_eq!((replayed.statements, replayed.chunks.len(), replayed.grants.len(), replayed.version), (12, 1, 2, 9));
     assert_eq!(replayed.closed, Some((at(4), "grant expired".to_owned())));
     assert_eq!(evolve_session(None, &id, events.last().unwrap()), None, "a session begins by being opened");
 }
@@ -228,7 +229,7 @@ fn f06_a_session_stays_open_until_its_role_is_proved_retired() {
         let events = session_events();
         events.iter().take(count).fold(None::<Session>, |session, event| evolve_session(session, &id, event)).unwrap()
     };
-    let (closed, retired) = (after(7), after(8));
+    let (closed, retired) = (after(8), after(9));
     assert!(closed.closed.is_some() && closed.is_open() && closed.unretired().is_some());
     assert!(!retired.is_open() && retired.unretired().is_none());
     assert_eq!(retired.credential.unwrap().retired, Some(proof()));

@@ -239,9 +239,11 @@ async fn sessions_are_listed_newest_first(store: Arc<dyn Store>) {
     assert_eq!(list(SessionQuery { principal: Some(parsed("alice")), ..all.clone() }).await, ids(&[2, 4]));
     assert_eq!(list(SessionQuery { before: Some(session(2)), ..all.clone() }).await, ids(&[1, 4]));
     let (ten, twenty) = (Some(START.plus_seconds(10)), Some(START.plus_seconds(20)));
-    assert_eq!(list(SessionQuery { opened_from: ten, ..all.clone() }).await, ids(&[3, 2, 1]));
+    assert_eq!(list(SessionQuery { open_from: ten, ..all.clone() }).await, ids(&[3, 2, 1, 4]));
+    assert_eq!(list(SessionQuery { open_from: Some(START.plus_seconds(11)), ..all.clone() }).await, ids(&[3, 2, 1]));
     assert_eq!(list(SessionQuery { opened_to: ten, ..all.clone() }).await, ids(&[1, 4]));
-    let narrow = SessionQuery { principal: Some(parsed("alice")), opened_from: ten, opened_to: twenty, ..all.clone() };
+    let narrow =
+        SessionQuery { principal: Some(parsed("alice")), open_from: Some(START.plus_seconds(11)), opened_to: twenty, ..all.clone() };
     assert_eq!(list(narrow).await, ids(&[2]));
     assert_eq!(store.sessions(all).await.unwrap()[0], session_row(3, 20));
 }

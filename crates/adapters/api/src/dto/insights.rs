@@ -69,7 +69,7 @@ pub struct Deciding {
     pub p95_seconds: u64,
 }
 
-/// Grants on a resource and how many were taken up: a session was opened with them, or the action was run.
+/// Grants on a resource and how many were taken up: a session was opened with them or took them up, or the action was run.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct GrantUse {
     pub resource: String,

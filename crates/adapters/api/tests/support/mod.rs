@@ -15,7 +15,7 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, header},
 };
 use safeconduct_api::{ApiConfig, router};
-use safeconduct_app::{App, DoorAddress, Person, Ports, Settings, ports::Append};
+use safeconduct_app::{App, DoorAddress, DoorSession, Person, Ports, Settings, ports::Append};
 use safeconduct_ledger::SignerKey;
 use safeconduct_lifecycle::{NodeEvent, StreamId};
 use safeconduct_model::MintingKey;
@@ -43,6 +43,7 @@ pub struct World {
     pub router: Router,
     pub clock: Arc<TestClock>,
     pub key: SignerKey,
+    pub store: Arc<MemoryStore>,
     ports: Ports,
     settings: Settings,
 }
@@ -67,8 +68,9 @@ impl World {
     pub async fn new() -> Self {
         let key = SignerKey::from_seed("test.example/ledger", &[7; 32]).unwrap();
         let clock = Arc::new(TestClock::default());
+        let store = Arc::new(MemoryStore::new());
         let ports = Ports {
-            store: Arc::new(MemoryStore::new()),
+            store: store.clone(),
             recorder: Arc::new(MemoryRecorder::new()),
             clock: clock.clone(),
             entropy: Arc::new(TestEntropy::seeded(1)),
@@ -97,7 +99,7 @@ impl World {
         // Who may approve was there before anything is asked.
         clock.advance(std::time::Duration::from_secs(1));
         let router = router(app.clone(), &ApiConfig::default());
-        Self { app, router, clock, key, ports, settings }
+        Self { app, router, clock, key, store, ports, settings }
     }
 
     /// The same gateway after a restart: another application and router on the same store.
@@ -163,6 +165,15 @@ impl World {
         let view = answer.json();
         assert_eq!(view["state"], "pending", "{view}");
         view
+    }
+
+    /// A session on orders-db for somebody who has a grant.
+    pub async fn open(&self, token: &str) -> DoorSession {
+        let caller = self.app.authenticate(token, "test").await.unwrap();
+        let secret = self.app.connect(&caller, &parsed("orders-db"), None).await.unwrap();
+        let lookup = self.app.door_lookup(secret.user.as_str(), &secret.dbname);
+        let last = lookup.verifiers().len() - 1;
+        self.app.door_open(lookup, last, "192.0.2.1:5".parse().unwrap()).await.unwrap_or_else(|refused| panic!("{refused}"))
     }
 
     /// So many entries more, of the node.
