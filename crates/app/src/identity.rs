@@ -72,6 +72,8 @@ pub struct TokenView {
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub source: String,
+    /// The identity provider that vouched for the person, by its name in the settings.
+    pub provider: Option<String>,
 }
 
 /// Everybody who is signed in.
@@ -292,7 +294,7 @@ impl App {
     /// # Errors
     /// `STORE-001` if it can't be recorded; then it goes on.
     pub async fn sign_out(&self, caller: &Caller) -> Result<(), Problem> {
-        self.end_sign_in(&caller.name, &caller.sign_in, Actor::Principal { name: caller.name.clone() }).await
+        self.end_sign_ins(&caller.name, std::slice::from_ref(&caller.sign_in), Actor::Principal { name: caller.name.clone() }).await
     }
 
     /// Sign-ins and tokens of a principal: one's own, or anybody's for administrators.
@@ -315,6 +317,7 @@ impl App {
                 created_at: s.created_at,
                 expires_at: s.expires_at,
                 source: s.source.clone(),
+                provider: s.vouched.as_ref().map(|vouched| vouched.provider.clone()),
             })
             .collect();
         tokens.sort_by_key(|t| std::cmp::Reverse(t.created_at));
@@ -331,7 +334,16 @@ impl App {
         if !exists {
             return Err(Problem::not_found("token"));
         }
-        self.end_sign_in(of, sign_in, Actor::Principal { name: caller.name.clone() }).await
+        self.end_sign_ins(of, std::slice::from_ref(sign_in), Actor::Principal { name: caller.name.clone() }).await
+    }
+
+    /// Ends every sign-in and token of a principal but the one that this call carries, all at once. Harmless to repeat.
+    ///
+    /// # Errors
+    /// `REQ-008` for what the caller may not see; `STORE-001` if it can't be recorded: then all go on.
+    pub async fn revoke_tokens(&self, caller: &Caller, of: &PrincipalName) -> Result<(), Problem> {
+        let others = self.tokens(caller, of).await?.into_iter().map(|token| token.sign_in).filter(|sign_in| *sign_in != caller.sign_in);
+        self.end_sign_ins(of, &others.collect::<Vec<_>>(), Actor::Principal { name: caller.name.clone() }).await
     }
 
     fn may_see_tokens(&self, caller: &Caller, of: &PrincipalName) -> Result<(), Problem> {
@@ -340,10 +352,13 @@ impl App {
         if allowed { Ok(()) } else { Err(Problem::not_found("token")) }
     }
 
-    pub(crate) async fn end_sign_in(&self, name: &PrincipalName, sign_in: &SignInId, by: Actor) -> Result<(), Problem> {
+    pub(crate) async fn end_sign_ins(&self, name: &PrincipalName, ended: &[SignInId], by: Actor) -> Result<(), Problem> {
         let (guard, mut work) = self.begin().await;
         let at = work.now;
-        work.push(StreamId::SignIns, SignInEvent::SignedOut { sign_in: sign_in.clone(), name: name.clone(), by, at });
+        for sign_in in ended {
+            let event = SignInEvent::SignedOut { sign_in: sign_in.clone(), name: name.clone(), by: by.clone(), at };
+            work.push(StreamId::SignIns, event);
+        }
         // Gone from the store before it is said to be: a restart never brings it back.
         let mut gone: Vec<ValueChange> = self
             .node
@@ -351,11 +366,11 @@ impl App {
             .by_digest
             .read()
             .iter()
-            .filter(|(_, s)| s.sign_in == *sign_in)
+            .filter(|(_, s)| ended.contains(&s.sign_in))
             .map(|(digest, _)| ValueChange { kind: SIGN_INS.to_owned(), key: digest.clone(), value: None })
             .collect();
         for ((holder, resource), of_holder) in self.node.door_secrets.lock().iter().filter(|((holder, _), _)| holder == name) {
-            gone.extend(of_holder.iter().filter(|(id, _)| id == sign_in).map(|(id, verifier)| ValueChange {
+            gone.extend(of_holder.iter().filter(|(id, _)| ended.contains(id)).map(|(id, verifier)| ValueChange {
                 kind: crate::door_secrets::DOOR_SECRETS.to_owned(),
                 key: crate::door_secrets::door_key(holder, resource, id, verifier),
                 value: None,
@@ -363,8 +378,8 @@ impl App {
         }
         self.node.ports.store.put_values(gone).await?;
         self.commit(guard, work).await?;
-        self.node.sign_ins.forget_if(|s| s.sign_in == *sign_in);
-        self.node.door_secrets.lock().values_mut().for_each(|of_holder| of_holder.retain(|(id, _)| id != sign_in));
+        self.node.sign_ins.forget_if(|s| ended.contains(&s.sign_in));
+        self.node.door_secrets.lock().values_mut().for_each(|of_holder| of_holder.retain(|(id, _)| !ended.contains(id)));
         Ok(())
     }
 

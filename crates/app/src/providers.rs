@@ -212,7 +212,7 @@ impl App {
             !(same && (over.session.is_none() || waiting.vouched.session == over.session))
         });
         for (name, sign_in) in self.node.sign_ins.vouched_by(&over.issuer, over.session.as_deref(), subject) {
-            self.end_sign_in(&name, &sign_in, Actor::Gateway { cause: cause(provider) }).await?;
+            self.end_sign_ins(&name, &[sign_in], Actor::Gateway { cause: cause(provider) }).await?;
         }
         Ok(())
     }

@@ -443,7 +443,7 @@ impl App {
     /// Everybody in the directory.
     ///
     /// # Errors
-    /// `VIEW-001` for who may neither audit nor manage people.
+    /// `VIEW-001` for who may not audit.
     pub fn principals(&self, caller: &Caller) -> Result<Vec<Principal>, Problem> {
         let world = self.world();
         self.may_list(&world, caller)?;

@@ -12,6 +12,7 @@ import { browserZone, chooseZone, chosenZone } from "../ui/zone";
 export default function Account() {
   useTitle("Account");
   const { data: who } = useQuery(whoami);
+  const { data } = useQuery({ ...tokens(who?.name ?? ""), enabled: who !== undefined });
   if (!who) return <Wait />;
   return (
     <div className="stack">
@@ -35,7 +36,11 @@ export default function Account() {
       <Mine name={who.name} own={who.sign_in} />
       <section className="section">
         <h1>Password</h1>
-        <p className="quiet">An administrator hands out a one-time code for a new one; it is chosen on the sign-in page. That ends every sign-in of yours.</p>
+        {data?.find((token) => token.sign_in === who.sign_in)?.provider ? (
+          <p className="quiet">Your identity provider signs you in: a password, if you have one there, is changed there.</p>
+        ) : (
+          <p className="quiet">An administrator hands out a one-time code for a new one; it is chosen on the sign-in page. That ends every sign-in of yours.</p>
+        )}
       </section>
       <section className="section">
         <h1>How things are shown here</h1>
@@ -66,9 +71,7 @@ function Mine({ name, own }: { name: string; own: string }) {
   const queries = useQueryClient();
   const others = data?.filter((token) => token.sign_in !== own) ?? [];
   const endOthers = useMutation({
-    mutationFn: async () => {
-      for (const { sign_in } of others) await answer(api.DELETE("/api/v1/tokens/{name}/{sign_in}", { params: { path: { name, sign_in } } }));
-    },
+    mutationFn: () => answer(api.DELETE("/api/v1/tokens/{name}", { params: { path: { name } } })),
     onSuccess: () => toast("Every other sign-in was ended"),
     onSettled: () => queries.invalidateQueries({ queryKey: ["tokens", name] }),
   });

@@ -29,7 +29,17 @@ function SignIn({ of, token, here }: { of: string; token: Token; here: boolean }
     <div className="item">
       <div className="row apart">
         <span className="row">
-          <span className="strong">{token.method === "token" ? "token" : `with a ${token.method}`}</span>
+          <span className="strong">
+            {token.provider ? (
+              <>
+                by <Shown text={token.provider} />
+              </>
+            ) : token.method === "token" ? (
+              "token"
+            ) : (
+              `with a ${token.method}`
+            )}
+          </span>
           {here && <span className="chip">this browser</span>}
         </span>
         {!here && (

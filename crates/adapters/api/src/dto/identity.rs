@@ -191,6 +191,9 @@ pub struct Token {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
     pub source: String,
+    /// The identity provider that vouched for the person, by its name in the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
 }
 
 /// A person or workload.
@@ -248,6 +251,7 @@ impl From<&TokenView> for Token {
             created_at: token.created_at.to_string(),
             expires_at: Some(token.expires_at.to_string()),
             source: token.source.clone(),
+            provider: token.provider.clone(),
         }
     }
 }

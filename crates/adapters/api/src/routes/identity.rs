@@ -127,3 +127,14 @@ pub(crate) async fn revoke_token(
     state.app.revoke_token(&caller, &name, &sign_in).await?;
     Ok(DONE)
 }
+
+/// Ends every sign-in and token of a principal, all at once, but the one that this call carries.
+#[utoipa::path(delete, path = "/api/v1/tokens/{name}", tag = "sign-in", params(("name" = String, Path,)), responses((status = 204), (status = 404, body = dto::Problem, content_type = "application/problem+json")))]
+pub(crate) async fn revoke_tokens(
+    State(state): State<ApiState>,
+    Signed(caller): Signed,
+    Part(name): Part<PrincipalName>,
+) -> Result<StatusCode, Failure> {
+    state.app.revoke_tokens(&caller, &name).await?;
+    Ok(DONE)
+}

@@ -67,7 +67,7 @@ fn quick_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(identity::sign_out))
         .routes(routes!(identity::whoami))
         .routes(routes!(identity::choose_password))
-        .routes(routes!(identity::tokens))
+        .routes(routes!(identity::tokens, identity::revoke_tokens))
         .routes(routes!(identity::revoke_token))
         .routes(routes!(resources::list))
         .routes(routes!(resources::connect))

@@ -117,12 +117,16 @@ pub enum Token {
         /// Whose; see `user list`
         name: Option<String>,
     },
-    /// End one
+    /// End one, or all of somebody's
     Revoke {
         /// Whose it is
         name: String,
         /// Its id, `si-…`
-        sign_in: String,
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        sign_in: Option<String>,
+        /// End every one of theirs; of your own, every one but the one you use now
+        #[arg(long)]
+        all: bool,
     },
 }
 

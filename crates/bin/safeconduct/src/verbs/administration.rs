@@ -69,7 +69,7 @@ pub async fn token(context: &Context, verb: Token) -> Result<(), Failure> {
             let row = |token: &dto::Token| {
                 vec![
                     cell(&token.sign_in),
-                    cell(&token.method),
+                    cell(token.provider.as_ref().unwrap_or(&token.method)),
                     when(&token.created_at),
                     token.expires_at.as_deref().map_or_else(|| "-".to_owned(), when),
                     cell(&token.source),
@@ -77,12 +77,16 @@ pub async fn token(context: &Context, verb: Token) -> Result<(), Failure> {
             };
             context.output.table(&["SIGN-IN", "BY", "MADE", "ENDS", "FROM"], &tokens.iter().map(row).collect::<Vec<_>>(), "no sign-ins")
         }
-        Token::Revoke { name, sign_in } => {
-            client.tell(reqwest::Method::DELETE, &format!("/tokens/{}/{}", encode(&name), encode(&sign_in)), None::<&()>).await?;
+        Token::Revoke { name, sign_in, all: _ } => {
+            let one = sign_in.as_deref().map_or_else(String::new, |sign_in| format!("/{}", encode(sign_in)));
+            client.tell(reqwest::Method::DELETE, &format!("/tokens/{}{one}", encode(&name)), None::<&()>).await?;
             if context.output.json {
-                return context.output.json(&serde_json::json!({ "revoked": sign_in }));
+                return context.output.json(&serde_json::json!({ "revoked": sign_in.as_deref().unwrap_or("all") }));
             }
-            context.output.line(format!("{sign_in} is ended"))
+            match sign_in {
+                Some(sign_in) => context.output.line(format!("{sign_in} is ended")),
+                None => context.output.line(format!("sign-ins and tokens of {name} are ended; the one you use now stays")),
+            }
         }
     }
 }
