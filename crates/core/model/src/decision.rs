@@ -44,6 +44,8 @@ pub struct Obligations {
     pub record: Record,
     #[serde(default)]
     pub audit: Audit,
+    #[serde(default, skip_serializing_if = "Level::is_recorded")]
+    pub level: Level,
 }
 
 /// How much of a session is recorded.
@@ -68,6 +70,38 @@ pub enum Audit {
     Strict,
 }
 
+/// What an approval must be proved by to count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// The gateway's record that its giver was signed in.
+    #[default]
+    Recorded,
+    /// A signature by a key of its giver.
+    Signed,
+    /// A signature by an authenticator that saw its user and checked who it is.
+    Passkey,
+}
+
+impl Level {
+    /// The word used in policy, CLI, API and page.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Signed => "signed",
+            Self::Passkey => "passkey",
+        }
+    }
+
+    /// True if nothing but the record is asked for.
+    #[must_use]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "called by serialization, by reference")]
+    pub const fn is_recorded(&self) -> bool {
+        matches!(self, Self::Recorded)
+    }
+}
+
 impl Obligations {
     /// Both together: the strictest wins.
     #[must_use]
@@ -76,6 +110,6 @@ impl Obligations {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        Self { max_duration, record: self.record.max(other.record), audit: self.audit.max(other.audit) }
+        Self { max_duration, record: self.record.max(other.record), audit: self.audit.max(other.audit), level: self.level.max(other.level) }
     }
 }

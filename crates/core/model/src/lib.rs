@@ -18,7 +18,7 @@ mod time;
 
 pub use action::{Action, Change, Narrowing, Parameter, Scope, SqlAction};
 pub use copy_data::CopyData;
-pub use decision::{Audit, Decision, Obligations, Outcome, Reason, Record};
+pub use decision::{Audit, Decision, Level, Obligations, Outcome, Reason, Record};
 pub use digest::{Digest, InvalidDigest, NotCanonical, canonical};
 pub use envelope::{Asked, Envelope, Origin};
 pub use id::{AccessRequestId, GrantId, GroupName, InvalidId, PrincipalName, ResourceName, SessionId, SignInId};

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use safeconduct_model::{Audit, Bar, Counted, Obligations, Operation, OperationSet, Quorum, Record, Ttl};
+use safeconduct_model::{Audit, Bar, Counted, Level, Obligations, Operation, OperationSet, Quorum, Record, Ttl};
 
 const GROUPS: [&str; 4] = ["dba", "owners", "security", "audit"];
 
@@ -61,10 +61,12 @@ fn operations() -> impl Strategy<Value = OperationSet> {
 fn obligations() -> impl Strategy<Value = Obligations> {
     let record = prop_oneof![Just(Record::Statements), Just(Record::Full)];
     let audit = prop_oneof![Just(Audit::Journaled), Just(Audit::Strict)];
-    (proptest::option::of(1_u64..100), record, audit).prop_map(|(seconds, record, audit)| Obligations {
+    let level = prop_oneof![Just(Level::Recorded), Just(Level::Signed), Just(Level::Passkey)];
+    (proptest::option::of(1_u64..100), record, audit, level).prop_map(|(seconds, record, audit, level)| Obligations {
         max_duration: seconds.map(|s| Ttl::from_seconds(s).unwrap()),
         record,
         audit,
+        level,
     })
 }
 
