@@ -130,6 +130,7 @@ impl App {
                 Some(p) if p.is_in(group) => Ok(()),
                 _ => senseless(format!("`{name}` is not in `{group}`")),
             },
+            Change::EnrolKey { .. } | Change::RemoveKey { .. } => world.check_key(change).or_else(senseless),
             Change::ApplyPolicy { hash } => self.load_bundle(hash).await.map(drop),
             Change::ConfirmClock => {
                 if world.frozen.is_some() {
@@ -222,6 +223,13 @@ impl App {
             }
             Change::ResetSecret { name } => {
                 directory(work, DirectoryEvent::SecretReset { name: name.clone(), at, by });
+            }
+            Change::EnrolKey { name, key } => {
+                directory(work, DirectoryEvent::KeyEnrolled { name: name.clone(), key: key.clone(), at, by });
+            }
+            Change::RemoveKey { name, key } => {
+                directory(work, DirectoryEvent::KeyRemoved { name: name.clone(), key: key.clone(), at, by });
+                self.rejudge_all(work);
             }
             Change::ApplyPolicy { hash } => {
                 work.world.bundle = self.load_bundle(hash).await?;

@@ -1,7 +1,8 @@
 //! Deciding and ending: approve, deny, cancel, release, revoke, extend. Each is one unit of work.
 
-use safeconduct_lifecycle::{Access, Actor, Command, Evidence, Refused, Withdrawal, tally};
-use safeconduct_model::{AccessRequestId, Digest, GrantId, Origin, Ttl, Words};
+use safeconduct_evidence::{Statement, Verdict};
+use safeconduct_lifecycle::{Access, Actor, Command, Refused, Withdrawal, check_reviewer, tally};
+use safeconduct_model::{AccessRequestId, Digest, GrantId, Level, Origin, Ttl, Words};
 use safeconduct_policy::Approvals;
 use safeconduct_sql::Facts;
 
@@ -11,6 +12,7 @@ use crate::{
     node::{App, Writing},
     problem::{Problem, ProblemKind},
     requests::{Submission, Submitted},
+    signed::{SignedStatement, evidence_of},
     views::AccessView,
     world::Work,
 };
@@ -19,20 +21,24 @@ impl App {
     /// Approves what was shown.
     ///
     /// # Errors
-    /// `APPROVE-…` if the caller may not, `REQ-007` if it is not what was shown, `REQ-006` and `REQ-009` if it is decided or over.
+    /// `APPROVE-…` if the caller may not or it takes a signature that is missing or does not count, `REQ-007` if it is not what was shown, `REQ-006` and `REQ-009` if it is decided or over.
     pub async fn approve(
         &self,
         caller: &Caller,
         id: &AccessRequestId,
         digest: Digest,
         comment: Option<Words>,
+        signed: Option<SignedStatement>,
     ) -> Result<AccessView, Problem> {
         let (guard, mut work, access, facts) = self.review(caller, id).await?;
         let by = self.reviewer(&work, caller, &access, facts.as_deref())?;
+        check_reviewer(&access.envelope, &by).map_err(|refused| Problem::refused(&refused, work.now))?;
+        let level = work.world.level(&access.envelope, facts.as_deref(), work.now);
+        let comment = comment_of(signed.as_ref(), comment)?;
+        let evidence = evidence_of(&work, caller, &access, Verdict::Approve, level, signed)?;
         let others = work.world.reviewers(&access, facts.as_deref(), work.now);
         let counted = tally(&access, Some(&by), &others);
         let judgement = work.world.judge_envelope(&access.envelope, facts.as_deref(), Approvals::Given(&counted), work.now);
-        let evidence = caller.evidence();
         self.run(&mut work, id, Command::Approve { by, digest, comment, evidence, others, judgement })?;
         self.follow_up(&mut work).await?;
         self.finish(caller, guard, work, id).await
@@ -42,10 +48,18 @@ impl App {
     ///
     /// # Errors
     /// As [`App::approve`].
-    pub async fn deny(&self, caller: &Caller, id: &AccessRequestId, comment: Words) -> Result<AccessView, Problem> {
+    pub async fn deny(
+        &self,
+        caller: &Caller,
+        id: &AccessRequestId,
+        comment: Words,
+        signed: Option<SignedStatement>,
+    ) -> Result<AccessView, Problem> {
         let (guard, mut work, access, facts) = self.review(caller, id).await?;
         let by = self.reviewer(&work, caller, &access, facts.as_deref())?;
-        let evidence: Evidence = caller.evidence();
+        check_reviewer(&access.envelope, &by).map_err(|refused| Problem::refused(&refused, work.now))?;
+        comment_of(signed.as_ref(), Some(comment.clone()))?;
+        let evidence = evidence_of(&work, caller, &access, Verdict::Deny, Level::Recorded, signed)?;
         match work.run(id, Command::Deny { by, comment: comment.clone(), evidence }) {
             Ok(()) => self.finish(caller, guard, work, id).await,
             Err(Refused::Running) => self.stop(caller, guard, work, id, &comment).await,
@@ -127,6 +141,11 @@ impl App {
         if !access.is_live(now) {
             return Err(Problem::refused(&Refused::WrongState { state: access.state.name() }, now));
         }
+        // What was signed says how long it counts: nothing moves that.
+        if world.level(&access.envelope, None, now) > Level::Recorded {
+            return Err(Problem::new("GRANT-005", ProblemKind::Denied, "what was approved by signature can't be made longer")
+                .next("ask anew; sessions that are open go on under the new grant"));
+        }
         let submission = Submission {
             requester: caller.name.clone(),
             resource: access.envelope.resource.clone(),
@@ -172,4 +191,12 @@ impl App {
         self.commit(guard, work).await?;
         self.view(caller, access).await
     }
+}
+
+/// The words that go with a verdict: those that were signed, which must be those that were sent.
+fn comment_of(signed: Option<&SignedStatement>, sent: Option<Words>) -> Result<Option<Words>, Problem> {
+    let Some(signed) = signed else { return Ok(sent) };
+    let statement = Statement::read(&signed.statement)
+        .map_err(|invalid| Problem::new("APPROVE-005", ProblemKind::Denied, "the signature does not count").why(invalid.to_string()))?;
+    if statement.comment == sent { Ok(sent) } else { Err(Problem::invalid("the comment is another than the one that was signed")) }
 }

@@ -82,9 +82,11 @@ impl World {
         self.judge_envelope(&access.envelope, facts, Approvals::Given(&counted), now)
     }
 
-    /// How the givers of earlier approvals stand now.
+    /// How the givers of earlier approvals stand now. Those whose approval nothing proves that policy asks for are not among them.
     pub fn reviewers(&self, access: &Access, facts: Option<&Facts>, now: Timestamp) -> Vec<Reviewer> {
-        access.approvals.iter().filter_map(|a| self.reviewer(&a.approver, &access.envelope, facts, now)).collect()
+        let unproved = self.unproved(access, facts, now);
+        let proved = access.approvals.iter().filter(|a| !unproved.contains_key(&a.approver));
+        proved.filter_map(|a| self.reviewer(&a.approver, &access.envelope, facts, now)).collect()
     }
 
     /// How one person stands as a would-be approver. `None` for a name nobody has.

@@ -7,6 +7,7 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
+use safeconduct_evidence::Site;
 use safeconduct_lifecycle::{Access, StreamId, replay};
 use safeconduct_model::{AccessRequestId, Digest, MintingKey, PrincipalName, ResourceName, SessionId, SignInId, Timestamp, Ttl};
 use safeconduct_policy::Bundle;
@@ -60,6 +61,16 @@ pub struct Settings {
     pub token_days: u16,
     /// True while a directory is watched for the bundle: whoever can write there can change policy.
     pub bundle_watched: bool,
+}
+
+impl Settings {
+    /// Where people sign in a browser: our own pages alone.
+    pub(crate) fn site(&self) -> Site {
+        let origin = self.public_url.trim_end_matches('/').to_owned();
+        let host = origin.split_once("://").map_or(origin.as_str(), |(_, host)| host);
+        let relying_party = host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
+        Site { origins: [origin].into(), relying_party }
+    }
 }
 
 /// Where the PostgreSQL door listens, and how clients know it.

@@ -19,6 +19,7 @@ use crate::{
     node::{App, Node, Ports, Settings},
     ports::{AccessQuery, Recovered, SessionQuery, Stored, ValueChange, What},
     problem::{Problem, ProblemKind},
+    signed::Trust,
     world::{Work, World},
 };
 
@@ -93,7 +94,8 @@ impl App {
         }
         let high_water = store.high_water().await.map_err(Problem::from)?;
         let behind = high_water.map_or(0, |mark| (mark.micros() - ports.clock.now().micros()) / 1_000_000);
-        let world = read_world(&ports).await?;
+        let mut world = read_world(&ports).await?;
+        world.trust = Arc::new(Trust { site: settings.site() });
         let sign_ins = SignIns::read(store.values(SIGN_INS).await.map_err(Problem::from)?, &world);
         // A secret lives no longer than its sign-in and the grants it was made for, whatever the store still holds.
         let mut door_secrets = read_door_secrets(store.values(DOOR_SECRETS).await.map_err(Problem::from)?);
@@ -218,6 +220,7 @@ impl App {
                 _ => {}
             }
         }
+        self.revoke_unproved(&mut work);
         self.commit(guard, work).await?;
         for journal in &recovered {
             // Reported again at the next start, and found to be in the ledger already.

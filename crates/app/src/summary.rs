@@ -135,6 +135,8 @@ fn of_directory(event: &DirectoryEvent) -> Summary {
         DirectoryEvent::PrincipalEnabled { name, by, .. } => (name, by, format!("{name} was enabled")),
         DirectoryEvent::MemberAdded { group, name, by, .. } => (name, by, format!("{name} was added to {group}")),
         DirectoryEvent::MemberRemoved { group, name, by, .. } => (name, by, format!("{name} was removed from {group}")),
+        DirectoryEvent::KeyEnrolled { name, by, .. } => (name, by, format!("{name} may sign approvals with another key")),
+        DirectoryEvent::KeyRemoved { name, by, .. } => (name, by, format!("a key of {name} signs approvals no longer")),
         DirectoryEvent::SecretReset { name, by, .. } => (name, by, format!("{name} was given a one-time code")),
         DirectoryEvent::IdentityLinked { name, issuer, by, .. } => (name, by, format!("{name} was linked to an identity at {issuer}")),
     };

@@ -16,6 +16,7 @@ use safeconduct_policy::Bundle;
 use crate::{
     open_access::{OpenAccess, is_open},
     ports::{AccessRow, Append, Row, SessionRow},
+    signed::Trust,
 };
 
 /// Open access requests and live sessions, people and policy. Copies share what they have in common.
@@ -27,6 +28,8 @@ pub(crate) struct World {
     pub sessions: RedBlackTreeMapSync<SessionId, Arc<Session>>,
     /// Counts units of work: two worlds with one number are the same.
     pub generation: u64,
+    /// What signatures are checked with.
+    pub trust: Arc<Trust>,
     /// Why no grant is live, if none is.
     pub frozen: Option<String>,
     /// When principals last lost every secret.
@@ -43,6 +46,7 @@ impl World {
             access: OpenAccess::default(),
             sessions: RedBlackTreeMapSync::default(),
             generation: 0,
+            trust: Arc::default(),
             frozen: None,
             secrets_void_before: BTreeMap::new(),
             versions: BTreeMap::new(),

@@ -79,7 +79,7 @@ async fn f20_only_the_digest_that_was_shown_counts() {
     let id = &shown.access.envelope.access_request;
     let bob = house.caller("bob");
     for wrong in [other.access.digest, Digest::of_bytes(b"x")] {
-        assert_eq!(house.app.approve(&bob, id, wrong, None).await.unwrap_err().code, "REQ-007");
+        assert_eq!(house.app.approve(&bob, id, wrong, None, None).await.unwrap_err().code, "REQ-007");
     }
     house.approve("bob", &shown).await.unwrap();
     house.app.execute(&house.caller("alice"), id, &mut Results::default()).await.unwrap();

@@ -62,7 +62,7 @@ async fn a_hold_that_is_denied_lapses_or_is_withdrawn_lets_nothing_through() {
     house.grant("alice", READ, 1800).await;
     let session = house.open("alice").await;
     let denied = session.place_hold(sql(UPDATE), false).await.unwrap();
-    house.app.deny(&house.caller("bob"), &denied.request, words("no")).await.unwrap();
+    house.app.deny(&house.caller("bob"), &denied.request, words("no"), None).await.unwrap();
     assert!(matches!(denied.outcome.await.unwrap(), HoldOutcome::Ended(refusal) if refusal.message.contains("denied by bob")));
     assert!(session.claim(&denied.request).await.is_err());
     let lapsed = session.place_hold(sql(UPDATE), true).await.unwrap();

@@ -57,7 +57,7 @@ async fn f03_deny_after_approve_revokes() {
     let house = House::new().await;
     let grant = house.grant("alice", &[Operation::Write], 600).await;
     let session = house.open("alice").await;
-    house.app.deny(&house.caller("dora"), &grant.access_request(), words("no")).await.unwrap();
+    house.app.deny(&house.caller("dora"), &grant.access_request(), words("no"), None).await.unwrap();
     assert_eq!(ended(&session).unwrap(), format!("grant {grant} was revoked by dora: no"));
 }
 

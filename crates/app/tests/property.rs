@@ -111,7 +111,7 @@ impl Play {
                 let Some(which) = alive(which, self.asked.len()) else { return };
                 let (view, who, write) = self.asked[which].clone();
                 let id = view.access.envelope.access_request.clone();
-                if let Ok(view) = house.app.deny(&house.caller("bob"), &id, words("no")).await {
+                if let Ok(view) = house.app.deny(&house.caller("bob"), &id, words("no"), None).await {
                     self.note(&view, who, write);
                 }
             }

@@ -101,7 +101,7 @@ async fn f03_revoking_denying_or_disabling_stops_what_runs() {
         let (id, running) = begun(&house).await;
         match how {
             "revoke" => drop(house.app.revoke(&house.caller("ann"), &id.grant(), words("stop")).await.unwrap()),
-            "deny" => drop(house.app.deny(&house.caller("dora"), &id, words("stop")).await.unwrap()),
+            "deny" => drop(house.app.deny(&house.caller("dora"), &id, words("stop"), None).await.unwrap()),
             _ => drop(house.changed(Change::Disable { name: parsed("alice") }).await),
         }
         running.await.unwrap();

@@ -254,7 +254,7 @@ async fn f18_what_was_decided_meanwhile_rings_nowhere() {
     let decided = world.ask(WRITE, "one").await;
     let waiting = world.ask(BOTH, "two").await;
     let bob = caller("bob");
-    world.app.deny(&bob, &decided.access.envelope.access_request, words("no")).await.unwrap();
+    world.app.deny(&bob, &decided.access.envelope.access_request, words("no"), None).await.unwrap();
     drop(stop);
     let (port, mut received) = receiver(tls, &[]).await;
     let _stop = world.ring(&hook(port));

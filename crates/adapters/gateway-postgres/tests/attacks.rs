@@ -283,7 +283,7 @@ async fn f34_a_text_of_many_statements_passes_whole_or_not_at_all() {
     let held = world.held().await;
     assert!(!world.server.log().contains("SELECT 1; UPDATE"));
     let id = held.access.envelope.access_request.clone();
-    world.app.deny(&world.caller("bob"), &id, safeconduct_testkit::words("no")).await.unwrap();
+    world.app.deny(&world.caller("bob"), &id, safeconduct_testkit::words("no"), None).await.unwrap();
     let heard = raw.until_ready().await;
     assert_eq!((errors(&heard), status(&heard)), (vec!["42501".to_owned()], 'I'));
     assert!(!tags(&heard).contains('D'));
@@ -423,7 +423,7 @@ async fn rule_5_an_approval_is_for_that_session_alone() {
     drop(raw);
     let id = held.access.envelope.access_request.clone();
     world.until_state(&id, "withdrawn").await;
-    let late = world.app.approve(&world.caller("bob"), &id, held.access.digest, None).await;
+    let late = world.app.approve(&world.caller("bob"), &id, held.access.digest, None, None).await;
     assert!(late.is_err());
     // The other session's is another access request.
     let others = world.held().await;
@@ -460,7 +460,7 @@ async fn rule_5_a_bound_statement_is_shown_with_its_parameters_and_runs_with_the
     })
     .await;
     let again = world.held().await;
-    world.app.deny(&world.caller("bob"), &again.access.envelope.access_request, safeconduct_testkit::words("no")).await.unwrap();
+    world.app.deny(&world.caller("bob"), &again.access.envelope.access_request, safeconduct_testkit::words("no"), None).await.unwrap();
     assert_eq!(errors(&raw.until_ready().await), ["42501"]);
     assert_eq!(world.rows("SELECT count(*) FROM orders WHERE note = 'bound'"), "1");
 }

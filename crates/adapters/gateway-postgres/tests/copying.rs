@@ -21,7 +21,7 @@ fn sql(view: &AccessView) -> &SqlAction {
 }
 
 async fn deny(world: &World, view: &AccessView) {
-    world.app.deny(&world.caller("bob"), &view.access.envelope.access_request, Words::new("not these").unwrap()).await.unwrap();
+    world.app.deny(&world.caller("bob"), &view.access.envelope.access_request, Words::new("not these").unwrap(), None).await.unwrap();
 }
 
 fn count(world: &World) -> String {

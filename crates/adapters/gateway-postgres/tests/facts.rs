@@ -41,7 +41,7 @@ async fn rule_6_nothing_runs_at_the_server_for_a_statement_that_is_held() {
     assert_eq!(world.rows(CONNECTED), "1");
     assert_eq!(world.run_by_door(), before);
 
-    world.app.deny(&world.caller("bob"), &id, words("no")).await.unwrap();
+    world.app.deny(&world.caller("bob"), &id, words("no"), None).await.unwrap();
     assert_eq!(errors(&raw.until_ready().await), ["42501"]);
     assert_eq!(tags(&raw.query("SELECT 'last'").await), "TDCZ");
     while !ran("SELECT 'last'") {

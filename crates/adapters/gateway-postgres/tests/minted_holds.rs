@@ -62,7 +62,7 @@ async fn a_held_statement_of_a_driver_keeps_its_unnamed_statement() {
     let denying = async {
         let held = world.held().await;
         let id = &held.access.envelope.access_request;
-        world.app.deny(&world.caller("bob"), id, safeconduct_testkit::words("no")).await.unwrap();
+        world.app.deny(&world.caller("bob"), id, safeconduct_testkit::words("no"), None).await.unwrap();
     };
     let (heard, ()) = tokio::join!(held, denying);
     assert_eq!(errors(&heard), ["42501"]);

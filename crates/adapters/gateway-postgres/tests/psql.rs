@@ -43,7 +43,11 @@ async fn a_held_write_passes_once_when_somebody_else_approves() {
         // The second one is another action.
         let held = world.held().await;
         assert_ne!(held.access.envelope.access_request, id);
-        world.app.deny(&world.caller("bob"), &held.access.envelope.access_request, Words::new("once is enough").unwrap()).await.unwrap();
+        world
+            .app
+            .deny(&world.caller("bob"), &held.access.envelope.access_request, Words::new("once is enough").unwrap(), None)
+            .await
+            .unwrap();
     };
     let (said, ()) = tokio::join!(client, people);
     assert!(said.err.contains("NOTICE:  held as access request rq-"), "{said:?}");

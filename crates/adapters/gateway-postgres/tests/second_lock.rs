@@ -71,7 +71,11 @@ async fn f32_what_the_text_can_not_show_needs_a_login_that_may_only_read() {
             ] {
                 raw.say(|out| postgres_protocol::message::frontend::query(text, out).unwrap()).await;
                 let held = world.held().await;
-                world.app.deny(&world.caller("bob"), &held.access.envelope.access_request, safeconduct_testkit::words("no")).await.unwrap();
+                world
+                    .app
+                    .deny(&world.caller("bob"), &held.access.envelope.access_request, safeconduct_testkit::words("no"), None)
+                    .await
+                    .unwrap();
                 assert_eq!(errors(&raw.until_ready().await), ["42501"], "{text}");
             }
             for text in ["RESET ALL", "DISCARD ALL", "RESET default_transaction_read_only", "SET default_transaction_read_only TO DEFAULT"]

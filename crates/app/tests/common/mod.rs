@@ -207,7 +207,7 @@ impl House {
     }
 
     pub async fn approve(&self, who: &str, view: &AccessView) -> Result<AccessView, Problem> {
-        self.app.approve(&self.caller(who), &view.access.envelope.access_request, view.access.digest, None).await
+        self.app.approve(&self.caller(who), &view.access.envelope.access_request, view.access.digest, None, None).await
     }
 
     /// The access request as an auditor sees it.

@@ -48,6 +48,8 @@ const VERBS: &[&[&str]] = &[
     &["group", "add"],
     &["workload"],
     &["token"],
+    &["key"],
+    &["key", "enrol"],
     &["clock"],
     &["status"],
     &["doctor"],

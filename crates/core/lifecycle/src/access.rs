@@ -172,6 +172,8 @@ pub struct Approval {
 pub enum Evidence {
     /// Signed in as this person, from there, then.
     SignIn { sign_in: safeconduct_model::SignInId, method: String, source: String, signed_in_at: Timestamp },
+    /// A statement, signed by a key of this person: texts as they came, that anybody can check. Sent by that sign-in from there.
+    Signed { statement: String, signature: String, sign_in: safeconduct_model::SignInId, source: String },
 }
 
 /// What happens to an access request.

@@ -13,6 +13,8 @@ pub struct Directory {
     principals: BTreeMap<PrincipalName, Principal>,
     /// People by issuer and subject.
     links: BTreeMap<(String, String), PrincipalName>,
+    /// Keys that sign approvals, each with whose it is and since when.
+    keys: BTreeMap<String, (PrincipalName, Timestamp)>,
     /// Counts changes.
     pub epoch: u64,
 }
@@ -61,6 +63,20 @@ pub enum DirectoryEvent {
         at: Timestamp,
         by: Actor,
     },
+    /// The person may sign approvals with this key: a line as OpenSSH writes it, without its comment.
+    KeyEnrolled {
+        name: PrincipalName,
+        key: String,
+        at: Timestamp,
+        by: Actor,
+    },
+    /// What the key signed counts no longer.
+    KeyRemoved {
+        name: PrincipalName,
+        key: String,
+        at: Timestamp,
+        by: Actor,
+    },
     /// Whoever the issuer calls so is this person from now on.
     IdentityLinked {
         name: PrincipalName,
@@ -83,6 +99,8 @@ impl DirectoryEvent {
             Self::MemberAdded { .. } => "member_added",
             Self::MemberRemoved { .. } => "member_removed",
             Self::SecretReset { .. } => "secret_reset",
+            Self::KeyEnrolled { .. } => "key_enrolled",
+            Self::KeyRemoved { .. } => "key_removed",
             Self::IdentityLinked { .. } => "identity_linked",
         }
     }
@@ -102,6 +120,17 @@ impl Directory {
     #[must_use]
     pub fn linked(&self, issuer: &str, subject: &str) -> Option<&Principal> {
         self.links.get(&(issuer.to_owned(), subject.to_owned())).and_then(|name| self.find(name))
+    }
+
+    /// Whose key this is.
+    #[must_use]
+    pub fn key_of(&self, key: &str) -> Option<&PrincipalName> {
+        self.keys.get(key).map(|(name, _)| name)
+    }
+
+    /// The keys somebody may sign approvals with, and since when.
+    pub fn keys_of<'a>(&'a self, name: &'a PrincipalName) -> impl Iterator<Item = (&'a str, Timestamp)> {
+        self.keys.iter().filter(move |(_, (of, _))| of == name).map(|(key, (_, since))| (key.as_str(), *since))
     }
 
     /// Everybody, by name.
@@ -145,6 +174,15 @@ impl Directory {
                 p.groups.remove(group);
             }),
             DirectoryEvent::SecretReset { .. } => {}
+            DirectoryEvent::KeyEnrolled { name, key, at, .. } => {
+                // The first stands: one key is one person's.
+                self.keys.entry(key.clone()).or_insert_with(|| (name.clone(), *at));
+            }
+            DirectoryEvent::KeyRemoved { name, key, .. } => {
+                if self.key_of(key) == Some(name) {
+                    self.keys.remove(key);
+                }
+            }
             DirectoryEvent::IdentityLinked { name, issuer, subject, .. } => {
                 // The first link stands: a later one never makes somebody out of somebody else.
                 self.links.entry((issuer.clone(), subject.clone())).or_insert_with(|| name.clone());

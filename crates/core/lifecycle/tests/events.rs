@@ -92,6 +92,8 @@ fn every_event() -> Vec<(StreamId, Event)> {
         DirectoryEvent::MemberAdded { group: group(), name: who(), at: at(0), by: by.clone() },
         DirectoryEvent::MemberRemoved { group: group(), name: who(), at: at(0), by: by.clone() },
         DirectoryEvent::SecretReset { name: who(), at: at(0), by: by.clone() },
+        DirectoryEvent::KeyEnrolled { name: who(), key: "ssh-ed25519 AAAA".into(), at: at(0), by: by.clone() },
+        DirectoryEvent::KeyRemoved { name: who(), key: "ssh-ed25519 AAAA".into(), at: at(0), by: by.clone() },
         DirectoryEvent::IdentityLinked {
             name: who(),
             issuer: "https://idp.example".into(),

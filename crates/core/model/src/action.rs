@@ -74,6 +74,16 @@ pub enum Change {
     ResetSecret {
         name: PrincipalName,
     },
+    /// Lets the named person sign approvals with this key: a line as OpenSSH writes it, without its comment.
+    EnrolKey {
+        name: PrincipalName,
+        key: String,
+    },
+    /// What this key signed counts no longer.
+    RemoveKey {
+        name: PrincipalName,
+        key: String,
+    },
     /// Activates the bundle with this hash; its files are stored beside the access request.
     ApplyPolicy {
         hash: Digest,
@@ -158,6 +168,7 @@ impl Action {
             Self::Administration(Change::CreatePerson { display_name, .. } | Change::CreateWorkload { display_name, .. }) => {
                 crate::Words::new(display_name).map(drop)
             }
+            Self::Administration(Change::EnrolKey { key, .. } | Change::RemoveKey { key, .. }) => text::check_statement(key),
             Self::Administration(_) => Ok(()),
         }
     }
@@ -168,9 +179,12 @@ impl Change {
     #[must_use]
     pub const fn operation(&self) -> crate::Operation {
         match self {
-            Self::CreatePerson { .. } | Self::Disable { .. } | Self::Enable { .. } | Self::ResetSecret { .. } => {
-                crate::Operation::ManagePeople
-            }
+            Self::CreatePerson { .. }
+            | Self::Disable { .. }
+            | Self::Enable { .. }
+            | Self::ResetSecret { .. }
+            | Self::EnrolKey { .. }
+            | Self::RemoveKey { .. } => crate::Operation::ManagePeople,
             Self::CreateWorkload { .. } => crate::Operation::ManageWorkloads,
             Self::AddMember { .. } | Self::RemoveMember { .. } => crate::Operation::ManageGroups,
             Self::ApplyPolicy { .. } | Self::ConfirmClock => crate::Operation::ApplyPolicy,
@@ -188,6 +202,8 @@ impl std::fmt::Display for Change {
             Self::AddMember { group, name } => write!(f, "add `{name}` to group `{group}`"),
             Self::RemoveMember { group, name } => write!(f, "remove `{name}` from group `{group}`"),
             Self::ResetSecret { name } => write!(f, "let `{name}` choose a new secret"),
+            Self::EnrolKey { name, key } => write!(f, "let `{name}` sign approvals with the key {}", text::printable(key)),
+            Self::RemoveKey { name, key } => write!(f, "no longer let `{name}` sign approvals with the key {}", text::printable(key)),
             Self::ApplyPolicy { hash } => write!(f, "apply policy {hash}"),
             Self::ConfirmClock => f.write_str("confirm the clock"),
         }

@@ -96,7 +96,6 @@ impl Level {
 
     /// True if nothing but the record is asked for.
     #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "called by serialization, by reference")]
     pub const fn is_recorded(&self) -> bool {
         matches!(self, Self::Recorded)
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use cedar_policy::{ActionConstraint, Authorizer, Effect, EntityUid, PolicyId, PolicySet, ResourceConstraint, Schema};
 use jiff::tz::TimeZoneDatabase;
-use safeconduct_model::{Digest, Obligations, Operation};
+use safeconduct_model::{Digest, Level, Obligations, Operation};
 
 use crate::{restrict::ApprovalUse, scopes::Scopes};
 
@@ -65,6 +65,12 @@ impl Policy {
     #[must_use]
     pub const fn hash(&self) -> Digest {
         self.hash
+    }
+
+    /// The most that any policy asks approvals to be proved by.
+    #[must_use]
+    pub fn highest_level(&self) -> Level {
+        self.rules.values().map(|rule| rule.obligations.level).max().unwrap_or_default()
     }
 
     /// The rules whose scope matches the request, by id.

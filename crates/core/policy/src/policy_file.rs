@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use cedar_policy::{Effect, EntityUid, PolicyId, PolicySet, ResourceConstraint, Schema, ValidationMode, Validator};
 use miette::Diagnostic;
-use safeconduct_model::{Audit, GroupName, Obligations, Operation, PrincipalName, Record, Resource, ResourceName};
+use safeconduct_model::{Audit, GroupName, Level, Obligations, Operation, PrincipalName, Record, Resource, ResourceName};
 
 use crate::{
     policy::{Clause, Rule, names_gateway},
@@ -15,7 +15,7 @@ use crate::{
 
 /// What every built-in policy's id begins with, and the name of their file.
 pub(crate) const BUILT_IN: &str = "built-in";
-const ANNOTATIONS: [&str; 4] = ["id", "max_duration", "record", "audit"];
+const ANNOTATIONS: [&str; 5] = ["id", "max_duration", "record", "audit", "level"];
 
 /// Reads one file's policies, adding them to `rules`.
 pub(crate) fn parse(
@@ -196,7 +196,7 @@ impl Source<'_> {
             let mut refuse = |message: String, hint: String| problems.push(self.problem(at, message).hint(hint));
             match name {
                 "id" => {}
-                "max_duration" | "record" | "audit" if policy.effect() == Effect::Forbid => {
+                "max_duration" | "record" | "audit" | "level" if policy.effect() == Effect::Forbid => {
                     refuse(format!("`@{name}` on a forbid"), "obligations come with permission: move it to a permit".to_owned());
                 }
                 "max_duration" => match value.parse() {
@@ -206,13 +206,16 @@ impl Source<'_> {
                 "record" if value == "full" => obligations.record = Record::Full,
                 "record" => refuse("`@record` knows one value".to_owned(), "write `@record(\"full\")`".to_owned()),
                 "audit" if value == "strict" => obligations.audit = Audit::Strict,
+                "level" => match [Level::Recorded, Level::Signed, Level::Passkey].into_iter().find(|level| level.name() == value) {
+                    Some(level) => obligations.level = level,
+                    None => refuse("`@level` is `recorded`, `signed` or `passkey`".to_owned(), "write `@level(\"signed\")`".to_owned()),
+                },
                 "audit" => refuse("`@audit` knows one value".to_owned(), "write `@audit(\"strict\")`".to_owned()),
                 _ => {
                     let hint = match nearest(name, ANNOTATIONS) {
                         Some(meant) => format!("did you mean `@{meant}`?"),
-                        None => {
-                            "annotations are @id, @max_duration, @record and @audit; anything else would be enforced by nobody".to_owned()
-                        }
+                        None => "annotations are @id, @max_duration, @record, @audit and @level; anything else would be enforced by nobody"
+                            .to_owned(),
                     };
                     refuse(format!("unknown annotation `@{name}`"), hint);
                 }

@@ -84,6 +84,19 @@ pub struct Approve {
     pub digest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// The approver's signature. Where policy asks for a level above `recorded` it is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
+}
+
+/// A statement and the signature under it: docs/specs/evidence.md. Kept as they came.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Signed {
+    /// Canonical JSON; its comment is the one of the call.
+    pub statement: String,
+    /// SSHSIG, armored as `ssh-keygen -Y sign` writes it.
+    pub signature: String,
 }
 
 /// Denies.
@@ -91,6 +104,8 @@ pub struct Approve {
 #[serde(deny_unknown_fields)]
 pub struct Deny {
     pub comment: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
 }
 
 /// Ends something, with the reason for it.
@@ -149,6 +164,9 @@ pub struct AccessRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quorum_missing: Option<u32>,
     pub approvals: Vec<Approval>,
+    /// What an approval must be proved by: `recorded`, `signed` or `passkey`.
+    #[serde(default)]
+    pub level: String,
     /// People who may approve.
     pub eligible: Vec<String>,
     /// True if the caller is one of them.
@@ -230,6 +248,12 @@ pub struct Approval {
     pub digest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// Its giver's signature, if there is one: anybody can check it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
+    /// The key of that signature, as `ssh-keygen -l` prints it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// How an exact action ended. Never a guess.

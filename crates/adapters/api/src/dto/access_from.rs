@@ -4,7 +4,7 @@ use safeconduct_app::{AccessView, Preview};
 use safeconduct_lifecycle as lifecycle;
 use safeconduct_model as model;
 
-use super::{AccessRequest, Approval, Decision, Facts, Outcome, PreviewAnswer, Reason, ResultLine, Statement, texts};
+use super::{AccessRequest, Approval, Decision, Facts, Outcome, PreviewAnswer, Reason, ResultLine, Signed, Statement, texts};
 
 impl From<AccessView> for AccessRequest {
     fn from(view: AccessView) -> Self {
@@ -32,6 +32,7 @@ impl From<AccessView> for AccessRequest {
             quorum: access.quorum().map(ToString::to_string),
             quorum_missing: view.quorum_missing,
             approvals: access.approvals.iter().map(Into::into).collect(),
+            level: access.decision.obligations.level.name().to_owned(),
             eligible: texts(&view.eligible),
             may_approve: view.may_approve,
             may_revoke: view.may_revoke,
@@ -142,6 +143,26 @@ impl From<&safeconduct_sql::StatementFacts> for Statement {
     }
 }
 
+impl From<Signed> for safeconduct_app::SignedStatement {
+    fn from(signed: Signed) -> Self {
+        Self { statement: signed.statement, signature: signed.signature }
+    }
+}
+
+fn signed_of(evidence: &lifecycle::Evidence) -> Option<Signed> {
+    match evidence {
+        lifecycle::Evidence::Signed { statement, signature, .. } => {
+            Some(Signed { statement: statement.clone(), signature: signature.clone() })
+        }
+        lifecycle::Evidence::SignIn { .. } => None,
+    }
+}
+
+fn key_of(evidence: &lifecycle::Evidence) -> Option<String> {
+    let signed = signed_of(evidence)?;
+    safeconduct_evidence::Signature::from_armor(&signed.signature).ok().map(|signature| signature.key().fingerprint())
+}
+
 impl From<&lifecycle::Approval> for Approval {
     fn from(approval: &lifecycle::Approval) -> Self {
         Self {
@@ -150,6 +171,8 @@ impl From<&lifecycle::Approval> for Approval {
             at: approval.at.to_string(),
             digest: approval.digest.to_string(),
             comment: approval.comment.as_ref().map(ToString::to_string),
+            signed: signed_of(&approval.evidence),
+            key: key_of(&approval.evidence),
         }
     }
 }

@@ -44,6 +44,16 @@ pub enum Change {
     ResetSecret {
         name: String,
     },
+    /// Lets the named person sign approvals with this key: `ssh-ed25519 AAAA…`, a line of a `.pub` file.
+    EnrolKey {
+        name: String,
+        key: String,
+    },
+    /// What this key signed counts no longer.
+    RemoveKey {
+        name: String,
+        key: String,
+    },
     /// Lifts the freeze after the clock was found behind.
     ConfirmClock,
 }
@@ -64,9 +74,16 @@ impl TryFrom<Change> for model::Change {
             Change::AddMember { group: g, name: n } => Self::AddMember { group: group(&g)?, name: name(&n)? },
             Change::RemoveMember { group: g, name: n } => Self::RemoveMember { group: group(&g)?, name: name(&n)? },
             Change::ResetSecret { name: n } => Self::ResetSecret { name: name(&n)? },
+            Change::EnrolKey { name: n, key } => Self::EnrolKey { name: name(&n)?, key: without_comment(&key) },
+            Change::RemoveKey { name: n, key } => Self::RemoveKey { name: name(&n)?, key: without_comment(&key) },
             Change::ConfirmClock => Self::ConfirmClock,
         })
     }
+}
+
+/// Type and key alone: the comment of a `.pub` file is nobody's business.
+fn without_comment(line: &str) -> String {
+    line.split_ascii_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// A secret that is handed out once, after an approved change.

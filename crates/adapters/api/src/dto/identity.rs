@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use safeconduct_app::{Caller, CallerStanding, SignedIn as AppSignedIn, TokenView};
+use safeconduct_app::{Caller, CallerStanding, KeyView, SignedIn as AppSignedIn, TokenView};
 use safeconduct_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -194,6 +194,23 @@ pub struct Token {
     /// The identity provider that vouched for the person, by its name in the settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
+}
+
+/// A key that somebody signs approvals with.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Key {
+    /// The line to name it by.
+    pub key: String,
+    /// As `ssh-keygen -l` prints it.
+    pub fingerprint: String,
+    /// It counts for what was asked after this.
+    pub enrolled_at: String,
+}
+
+impl From<&KeyView> for Key {
+    fn from(view: &KeyView) -> Self {
+        Self { key: view.key.clone(), fingerprint: view.fingerprint.clone(), enrolled_at: view.enrolled_at.to_string() }
+    }
 }
 
 /// A person or workload.

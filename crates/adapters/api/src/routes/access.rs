@@ -123,7 +123,7 @@ pub(crate) async fn approve(
 ) -> Result<Json<dto::AccessRequest>, Failure> {
     let digest = dto::parse("digest", &body.digest)?;
     let comment = body.comment.as_deref().map(|comment| dto::words("comment", comment)).transpose()?;
-    Ok(Json(state.app.approve(&caller, &id, digest, comment).await?.into()))
+    Ok(Json(state.app.approve(&caller, &id, digest, comment, body.signed.map(Into::into)).await?.into()))
 }
 
 /// Denies. One denial settles.
@@ -135,7 +135,7 @@ pub(crate) async fn deny(
     Body(body): Body<dto::Deny>,
 ) -> Result<Json<dto::AccessRequest>, Failure> {
     let comment = dto::words("comment", &body.comment)?;
-    Ok(Json(state.app.deny(&caller, &id, comment).await?.into()))
+    Ok(Json(state.app.deny(&caller, &id, comment, body.signed.map(Into::into)).await?.into()))
 }
 
 /// Takes an own access request back.

@@ -138,3 +138,13 @@ pub(crate) async fn revoke_tokens(
     state.app.revoke_tokens(&caller, &name).await?;
     Ok(DONE)
 }
+
+/// The keys somebody may sign approvals with: one's own, or anybody's for those who audit.
+#[utoipa::path(get, path = "/api/v1/keys/{name}", tag = "sign-in", params(("name" = String, Path,)), responses((status = 200, body = Vec<dto::Key>), (status = 404, body = dto::Problem, content_type = "application/problem+json")))]
+pub(crate) async fn keys(
+    State(state): State<ApiState>,
+    Signed(caller): Signed,
+    Part(name): Part<PrincipalName>,
+) -> Result<Json<Vec<dto::Key>>, Failure> {
+    Ok(Json(state.app.keys(&caller, &name)?.iter().map(Into::into).collect()))
+}

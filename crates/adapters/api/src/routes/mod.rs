@@ -69,6 +69,7 @@ fn quick_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(identity::choose_password))
         .routes(routes!(identity::tokens, identity::revoke_tokens))
         .routes(routes!(identity::revoke_token))
+        .routes(routes!(identity::keys))
         .routes(routes!(resources::list))
         .routes(routes!(resources::connect))
         .routes(routes!(access::list, access::ask))

@@ -205,7 +205,7 @@ impl World {
     }
 
     pub async fn approve(&self, view: &AccessView) {
-        self.app.approve(&self.caller("bob"), &view.access.envelope.access_request, view.access.digest, None).await.unwrap();
+        self.app.approve(&self.caller("bob"), &view.access.envelope.access_request, view.access.digest, None, None).await.unwrap();
     }
 
     /// Environment under which libpq finds and trusts the door.

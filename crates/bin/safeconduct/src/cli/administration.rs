@@ -130,6 +130,44 @@ pub enum Token {
     },
 }
 
+/// Keys that sign approvals.
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// List somebody's keys; your own if no name is given
+    #[command(alias = "ls")]
+    List {
+        /// Whose; see `user list`
+        name: Option<String>,
+    },
+    /// Ask to let somebody sign approvals with a key
+    #[command(alias = "add", alias = "enroll")]
+    Enrol(EnrolKey),
+    /// Ask that what a key signed counts no longer
+    Remove(RemoveKey),
+}
+
+/// A key, and whose.
+#[derive(Debug, Args)]
+pub struct EnrolKey {
+    /// Who will sign; see `user list`
+    pub name: String,
+    /// Their public key, a `.pub` file: ed25519 or ecdsa-sha2-nistp256, in a file or in a security key
+    pub file: std::path::PathBuf,
+    #[command(flatten)]
+    pub why: Why,
+}
+
+/// A key that is enrolled.
+#[derive(Debug, Args)]
+pub struct RemoveKey {
+    /// Whose it is
+    pub name: String,
+    /// `SHA256:…`, as `key list` and `ssh-keygen -l` print it
+    pub fingerprint: String,
+    #[command(flatten)]
+    pub why: Why,
+}
+
 /// The clock.
 #[derive(Debug, Subcommand)]
 pub enum Clock {

@@ -151,6 +151,9 @@ pub struct Approve {
     /// Words for the requester and the ledger
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
+    /// Sign with this key: a private key, or the `.pub` file of one that an agent or a security key holds
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<std::path::PathBuf>,
 }
 
 /// Arguments of `deny`.
@@ -161,6 +164,9 @@ pub struct Deny {
     /// Why not; the requester sees it
     #[arg(long, value_name = "TEXT")]
     pub comment: String,
+    /// Sign with this key, as for `approve`
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<std::path::PathBuf>,
 }
 
 /// Arguments of `grants`.

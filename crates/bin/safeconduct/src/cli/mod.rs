@@ -120,6 +120,9 @@ pub enum Verb {
     /// List and end sign-ins and tokens
     #[command(subcommand)]
     Token(Token),
+    /// Manage the keys that people sign approvals with
+    #[command(subcommand)]
+    Key(Key),
     /// Confirm the clock after the gateway froze because it was behind
     #[command(subcommand)]
     Clock(Clock),

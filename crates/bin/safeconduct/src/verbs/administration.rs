@@ -97,7 +97,7 @@ pub async fn clock(context: &Context, verb: Clock) -> Result<(), Failure> {
     }
 }
 
-async fn ask(context: &Context, change: Change, why: Why) -> Result<(), Failure> {
+pub async fn ask(context: &Context, change: Change, why: Why) -> Result<(), Failure> {
     let client = context.client()?;
     let secret = matches!(change, Change::CreatePerson { .. } | Change::CreateWorkload { .. } | Change::ResetSecret { .. });
     let workload = matches!(change, Change::CreateWorkload { .. });

@@ -1,8 +1,9 @@
 //! `approve`, `deny`, `cancel`: nobody approves what they were not shown. Without a terminal an approval must name its digest.
 
 use safeconduct_api::dto;
+use safeconduct_evidence::Verdict;
 
-use super::{Context, access_request_id, show};
+use super::{Context, access_request_id, keys::sign, show};
 use crate::{cli, failure::Failure, prompt};
 
 pub async fn approve(context: &Context, args: cli::Approve) -> Result<(), Failure> {
@@ -30,15 +31,27 @@ pub async fn approve(context: &Context, args: cli::Approve) -> Result<(), Failur
         }
     }
     // The digest that was shown, so that anything changed meanwhile is refused.
-    let body = dto::Approve { digest: request.digest, comment: args.comment };
+    let signed = match &args.key {
+        Some(key) => Some(sign(&client, &request, Verdict::Approve, args.comment.as_deref(), key).await?),
+        None => None,
+    };
+    let body = dto::Approve { digest: request.digest, comment: args.comment, signed };
     let after: dto::AccessRequest = client.post(&format!("/access-requests/{id}/approve"), &body).await?;
     done(context, &after)
 }
 
 pub async fn deny(context: &Context, args: cli::Deny) -> Result<(), Failure> {
     let id = access_request_id(&args.id)?;
-    let after: dto::AccessRequest =
-        context.client()?.post(&format!("/access-requests/{id}/deny"), &dto::Deny { comment: args.comment }).await?;
+    let client = context.client()?;
+    let signed = match &args.key {
+        Some(key) => {
+            let request: dto::AccessRequest = client.get(&format!("/access-requests/{id}"), &[]).await?;
+            Some(sign(&client, &request, Verdict::Deny, Some(&args.comment), key).await?)
+        }
+        None => None,
+    };
+    let body = dto::Deny { comment: args.comment, signed };
+    let after: dto::AccessRequest = client.post(&format!("/access-requests/{id}/deny"), &body).await?;
     done(context, &after)
 }
 

@@ -6,6 +6,7 @@ mod connect;
 mod decide;
 pub mod doctor;
 mod grants;
+mod keys;
 mod ledger;
 mod ledger_remote;
 mod local;
@@ -69,6 +70,7 @@ pub async fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Group(verb) => administration::group(context, verb).await,
         Verb::Workload(verb) => administration::workload(context, verb).await,
         Verb::Token(verb) => administration::token(context, verb).await,
+        Verb::Key(verb) => keys::key(context, verb).await,
         Verb::Clock(verb) => administration::clock(context, verb).await,
         Verb::Status => sessions::status(context).await,
         Verb::Doctor(args) => doctor::doctor(context, args).await,

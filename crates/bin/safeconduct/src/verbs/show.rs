@@ -87,14 +87,20 @@ pub fn describe(output: Output, request: &dto::AccessRequest) -> Result<String, 
     }
     if let Some(quorum) = &request.quorum {
         let missing = request.quorum_missing.map(|missing| format!("; {missing} missing")).unwrap_or_default();
-        row("takes", format!("{}{missing}", shown(quorum)));
+        let level = match request.level.as_str() {
+            "signed" => ", each with a signature",
+            "passkey" => ", each with a signature by a passkey or security key",
+            _ => "",
+        };
+        row("takes", format!("{}{level}{missing}", shown(quorum)));
     }
     if !request.eligible.is_empty() {
         row("may approve", shown(&request.eligible.join(", ")));
     }
     for approval in &request.approvals {
         let comment = approval.comment.as_deref().map(|comment| format!(" “{}”", shown(comment))).unwrap_or_default();
-        row("approved by", format!("{} {}{comment}", shown(&approval.approver), when(&approval.at)));
+        let signed = approval.key.as_deref().map(|key| format!(", signed with {}", shown(key))).unwrap_or_default();
+        row("approved by", format!("{} {}{signed}{comment}", shown(&approval.approver), when(&approval.at)));
     }
     let reasons: Vec<String> = request.decision.reasons.iter().map(|reason| shown(&reason.text)).collect();
     row("policy", format!("{}\n{}", shown(&request.decision.outcome.replace('_', " ")), reasons.join("\n")).trim_end().to_owned());

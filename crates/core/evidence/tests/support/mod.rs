@@ -1,5 +1,5 @@
 //! Signers in software, the one of an authenticator included: they make what the real ones make, and what those never would.
-#![allow(dead_code, reason = "shared by tests that use parts of it")]
+#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, reason = "shared by tests that use parts of it and may panic")]
 
 use aws_lc_rs::{
     rand::SystemRandom,

@@ -1,0 +1,295 @@
+//! Approvals that take a signature: what counts, what is refused, and what somebody with the store's files can't make up.
+//! Keys and signatures are made by the real `ssh-keygen`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{fs, io::Write as _, path::PathBuf, process::Stdio};
+
+use common::*;
+use safeconduct_app::{
+    AccessView, Problem, SignedStatement,
+    ports::{Append, Store as _},
+};
+use safeconduct_evidence::{NAMESPACE, Statement, Verdict};
+use safeconduct_lifecycle::{AccessEvent, AccessState, Approval, Evidence, Start, StreamId};
+use safeconduct_model::{AccessRequestId, Change, Decision, Operation, Outcome, SignInId, Words};
+use safeconduct_testkit::{parsed, ttl, words};
+use tempfile::TempDir;
+
+const WRITE: &[Operation] = &[Operation::Write];
+
+/// A key in a file, as somebody would make one.
+struct Key {
+    _dir: TempDir,
+    file: PathBuf,
+    line: String,
+}
+
+impl Key {
+    fn make() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key");
+        let made = std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&file).status().unwrap();
+        assert!(made.success());
+        let line = fs::read_to_string(file.with_extension("pub")).unwrap();
+        let line = line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        Self { _dir: dir, file, line }
+    }
+
+    fn sign(&self, statement: &Statement) -> SignedStatement {
+        let statement = statement.to_text().unwrap();
+        let mut child = std::process::Command::new("ssh-keygen")
+            .args(["-Y", "sign", "-n", NAMESPACE, "-f"])
+            .arg(&self.file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(statement.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        SignedStatement { statement, signature: String::from_utf8(output.stdout).unwrap() }
+    }
+}
+
+/// The usual house, where writing takes signatures of this level.
+async fn house(level: &str) -> House {
+    let house = House::new().await;
+    house.apply(bundle(&at_level(level))).await;
+    house
+}
+
+fn at_level(level: &str) -> String {
+    POLICY.replace("@id(\"write\")", &format!("@id(\"write\") @level(\"{level}\")"))
+}
+
+async fn enrol(house: &House, name: &str) -> Key {
+    let key = Key::make();
+    house.changed(Change::EnrolKey { name: parsed(name), key: key.line.clone() }).await;
+    house.advance(1).await;
+    key
+}
+
+fn about(house: &House, view: &AccessView, verdict: Verdict, who: &str) -> Statement {
+    Statement::about(&view.access.envelope, verdict, parsed(who), None, house.app.now()).unwrap()
+}
+
+async fn approve(house: &House, who: &str, view: &AccessView, signed: SignedStatement) -> Result<AccessView, Problem> {
+    let access = &view.access;
+    house.app.approve(&house.caller(who), &access.envelope.access_request, access.digest, None, Some(signed)).await
+}
+
+#[tokio::test]
+async fn an_approval_counts_with_its_givers_signature_and_is_kept_with_it() {
+    let house = house("signed").await;
+    let bob = enrol(&house, "bob").await;
+    let view = house.window("alice", WRITE, 600).await.unwrap();
+    assert_eq!(view.access.decision.obligations.level.name(), "signed");
+    let unsigned = house.approve("bob", &view).await.unwrap_err();
+    assert_eq!((unsigned.code, unsigned.next.as_deref().unwrap().contains("--key")), ("APPROVE-004", true), "{unsigned:?}");
+    let signed = bob.sign(&about(&house, &view, Verdict::Approve, "bob"));
+    let after = approve(&house, "bob", &view, signed.clone()).await.unwrap();
+    assert!(matches!(after.access.state, AccessState::Active { .. }));
+    let Evidence::Signed { statement, signature, .. } = &after.access.approvals[0].evidence else { panic!() };
+    assert_eq!((statement, signature), (&signed.statement, &signed.signature), "as they came");
+    assert_eq!(permitted(&house.open("alice").await, "update orders set total = 1"), after.access.grant());
+    // What policy asks no signature for takes none, and may have one.
+    let exact = house.exact("alice", "create table t ()").await.unwrap();
+    house.approve("erin", &exact).await.unwrap();
+    approve(&house, "bob", &exact, bob.sign(&about(&house, &exact, Verdict::Approve, "bob"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn f54_a_signature_that_is_not_exactly_this_approval_counts_for_nothing() {
+    let house = house("signed").await;
+    let bob = enrol(&house, "bob").await;
+    let dora = enrol(&house, "dora").await;
+    let view = house.window("alice", WRITE, 600).await.unwrap();
+    let other = house.window("erin", WRITE, 600).await.unwrap();
+    house.advance(1).await;
+    let late_key = enrol(&house, "bob").await;
+    let stranger = Key::make();
+    let yes = || about(&house, &view, Verdict::Approve, "bob");
+    let mut flipped = bob.sign(&yes());
+    flipped.signature = flipped.signature.replacen('A', "B", 1);
+    let mut other_bytes = bob.sign(&yes());
+    other_bytes.statement = other_bytes.statement.replacen("\"approve\"", "\"approve\" ", 1);
+    let old = Statement { signed_at: house.app.now().plus_seconds(-301), ..yes() };
+    let ahead = Statement { signed_at: house.app.now().plus_seconds(301), ..yes() };
+    let attempts = [
+        ("moved from another access request", "bob", bob.sign(&about(&house, &other, Verdict::Approve, "bob"))),
+        ("a denial", "bob", bob.sign(&about(&house, &view, Verdict::Deny, "bob"))),
+        ("somebody else's", "dora", bob.sign(&yes())),
+        ("somebody else's key", "bob", dora.sign(&yes())),
+        ("a key nobody enrolled", "bob", stranger.sign(&yes())),
+        ("a key enrolled after the asking", "bob", late_key.sign(&yes())),
+        ("old", "bob", bob.sign(&old)),
+        ("ahead of its time", "bob", bob.sign(&ahead)),
+        ("one bit", "bob", flipped),
+        ("one space", "bob", other_bytes),
+    ];
+    for (why, who, signed) in attempts {
+        let refused = approve(&house, who, &view, signed).await.unwrap_err();
+        assert_eq!(refused.code, "APPROVE-005", "{why}: {refused:?}");
+        assert!(refused.why.is_some_and(|reason| !reason.is_empty()), "{why}");
+    }
+    // The comment is part of what is signed.
+    let said = Statement { comment: Some(words("as agreed")), ..yes() };
+    let access = &view.access.envelope.access_request;
+    let silent = house.app.approve(&house.caller("bob"), access, view.access.digest, None, Some(bob.sign(&said))).await;
+    assert_eq!(silent.unwrap_err().code, "REQ-001");
+    // Replayed: asked again, it is another access request.
+    let signed = bob.sign(&yes());
+    approve(&house, "bob", &view, signed.clone()).await.unwrap();
+    house.app.release(&house.caller("alice"), &view.access.grant()).await.unwrap();
+    let again = house.window("alice", WRITE, 600).await.unwrap();
+    assert_eq!(approve(&house, "bob", &again, signed).await.unwrap_err().code, "APPROVE-005");
+}
+
+#[tokio::test]
+async fn f23_who_may_not_approve_may_not_with_a_key_either() {
+    let house = house("signed").await;
+    let (alice, carol) = (enrol(&house, "alice").await, enrol(&house, "carol").await);
+    let view = house.window("alice", WRITE, 600).await.unwrap();
+    for (who, key, code) in [("alice", &alice, "APPROVE-001"), ("carol", &carol, "APPROVE-002")] {
+        let refused = approve(&house, who, &view, key.sign(&about(&house, &view, Verdict::Approve, who))).await.unwrap_err();
+        assert_eq!(refused.code, code);
+    }
+    let key = Key::make();
+    for (name, why) in [("deployer", "only people approve"), ("nobody", "there is no")] {
+        let refused = house.change("ann", Change::EnrolKey { name: parsed(name), key: key.line.clone() }).await.unwrap_err();
+        assert!(refused.why.as_deref().unwrap().contains(why), "{refused:?}");
+    }
+    let twice = house.change("ann", Change::EnrolKey { name: parsed("bob"), key: carol.line.clone() }).await.unwrap_err();
+    assert!(twice.why.unwrap().contains("carol"), "one key is one person's");
+    // A line with a comment is another text for the same key.
+    let named = Change::EnrolKey { name: parsed("bob"), key: format!("{} bob@laptop", key.line) };
+    assert_eq!(house.change("ann", named).await.unwrap_err().code, "ADMIN-001");
+}
+
+#[tokio::test]
+async fn f29_a_key_that_is_removed_takes_what_it_approved_along() {
+    let house = house("signed").await;
+    let bob = enrol(&house, "bob").await;
+    let view = house.window("alice", WRITE, 1800).await.unwrap();
+    approve(&house, "bob", &view, bob.sign(&about(&house, &view, Verdict::Approve, "bob"))).await.unwrap();
+    let session = house.open("alice").await;
+    house.changed(Change::RemoveKey { name: parsed("bob"), key: bob.line.clone() }).await;
+    assert!(ended(&session).is_some());
+    assert_eq!(house.state(&view.access.envelope.access_request).await.name(), "revoked");
+}
+
+#[tokio::test]
+async fn a_passkey_is_not_a_key_in_a_file() {
+    let house = house("passkey").await;
+    let bob = enrol(&house, "bob").await;
+    let view = house.window("alice", WRITE, 600).await.unwrap();
+    let refused = approve(&house, "bob", &view, bob.sign(&about(&house, &view, Verdict::Approve, "bob"))).await.unwrap_err();
+    assert!(refused.code == "APPROVE-005" && refused.why.unwrap().contains("passkey"));
+    // Saying no takes no key, and may be signed with any.
+    let comment = words("no");
+    let denial = Statement { comment: Some(comment.clone()), ..about(&house, &view, Verdict::Deny, "bob") };
+    let id = &view.access.envelope.access_request;
+    let wrong = house.app.deny(&house.caller("bob"), id, words("no."), Some(bob.sign(&denial))).await.unwrap_err();
+    assert_eq!(wrong.code, "REQ-001");
+    house.app.deny(&house.caller("bob"), id, comment, Some(bob.sign(&denial))).await.unwrap();
+    assert_eq!(house.state(id).await.name(), "denied");
+}
+
+#[tokio::test]
+async fn what_was_signed_for_is_not_made_longer() {
+    let house = house("signed").await;
+    let bob = enrol(&house, "bob").await;
+    let view = house.window("alice", WRITE, 600).await.unwrap();
+    approve(&house, "bob", &view, bob.sign(&about(&house, &view, Verdict::Approve, "bob"))).await.unwrap();
+    let refused = house.app.extend(&house.caller("alice"), &view.access.grant(), ttl(600), words("more")).await.unwrap_err();
+    assert_eq!(refused.code, "GRANT-005");
+}
+
+#[tokio::test]
+async fn a_policy_that_begins_to_ask_for_signatures_ends_what_has_none() {
+    let house = House::new().await;
+    let grant = house.grant("alice", WRITE, 1800).await;
+    let session = house.open("alice").await;
+    house.apply(bundle(&at_level("signed"))).await;
+    assert!(ended(&session).is_some());
+    assert_eq!(house.state(&grant.access_request()).await.name(), "revoked");
+}
+
+/// Writes to the store as somebody with its files would, and starts the gateway again.
+async fn forged(house: House, id: &AccessRequestId, events: Vec<AccessEvent>) -> House {
+    let stream = StreamId::Access(id.clone());
+    let expected = house.store.load(stream.clone()).await.unwrap().len() as u64;
+    let events = events.into_iter().map(Into::into).collect();
+    house.store.append(vec![Append { stream, expected, events, row: None }], house.app.now()).await.unwrap();
+    house.crash().await
+}
+
+fn approved(view: &AccessView, evidence: Evidence) -> Vec<AccessEvent> {
+    let (at, envelope) = (view.access.envelope.asked_at.plus_seconds(2), &view.access.envelope);
+    let decision = Decision { outcome: Outcome::Allow, ..view.access.decision.clone() };
+    vec![
+        AccessEvent::Approved {
+            approval: Approval {
+                approver: parsed("bob"),
+                groups: [parsed("dba")].into(),
+                at,
+                digest: view.access.digest,
+                comment: None::<Words>,
+                evidence,
+            },
+        },
+        AccessEvent::Granted { at, grant: envelope.access_request.grant(), decision, start: Start::Now },
+        AccessEvent::Activated { at, until: at.after(envelope.duration) },
+    ]
+}
+
+#[tokio::test]
+async fn f54_what_somebody_wrote_into_the_store_as_approved_is_taken_back_at_the_next_start() {
+    let of_sign_in =
+        || Evidence::SignIn { sign_in: SignInId::from_bits(7), method: "password".into(), source: "127.0.0.1".into(), signed_in_at: at(0) };
+    // Where policy asks for no signature, the record is believed: that is what the level says.
+    let house = House::new().await;
+    let view = house.window("alice", WRITE, 600).await.unwrap();
+    let house = forged(house, &view.access.envelope.access_request, approved(&view, of_sign_in())).await;
+    assert_eq!(house.state(&view.access.envelope.access_request).await.name(), "active");
+
+    for attack in ["no signature", "another request's signature", "a key of nobody's", "said by somebody else"] {
+        let house = self::house("signed").await;
+        let (bob, carol) = (enrol(&house, "bob").await, enrol(&house, "carol").await);
+        let other = house.window("erin", WRITE, 600).await.unwrap();
+        let view = house.window("alice", WRITE, 600).await.unwrap();
+        let signed = match attack {
+            "no signature" => None,
+            "another request's signature" => Some(bob.sign(&about(&house, &other, Verdict::Approve, "bob"))),
+            "a key of nobody's" => Some(Key::make().sign(&about(&house, &view, Verdict::Approve, "bob"))),
+            _ => Some(carol.sign(&about(&house, &view, Verdict::Approve, "carol"))),
+        };
+        let evidence = signed.map_or_else(of_sign_in, |SignedStatement { statement, signature }| Evidence::Signed {
+            statement,
+            signature,
+            sign_in: SignInId::from_bits(7),
+            source: "127.0.0.1".into(),
+        });
+        let id = view.access.envelope.access_request.clone();
+        let house = forged(house, &id, approved(&view, evidence)).await;
+        let AccessState::Revoked { reason, .. } = house.state(&id).await else { panic!("{attack}") };
+        assert!(reason.contains("not proved") && reason.contains("bob"), "{attack}: {reason}");
+        assert!(house.try_open("alice").await.is_err(), "{attack}");
+    }
+}
+
+#[tokio::test]
+async fn f11_a_deadline_that_somebody_moved_in_the_store_ends_the_right() {
+    let house = house("signed").await;
+    let bob = enrol(&house, "bob").await;
+    let view = house.window("alice", WRITE, 600).await.unwrap();
+    approve(&house, "bob", &view, bob.sign(&about(&house, &view, Verdict::Approve, "bob"))).await.unwrap();
+    let id = view.access.envelope.access_request.clone();
+    let house = house.crash().await;
+    assert_eq!(house.state(&id).await.name(), "active", "what was signed for goes on");
+    let extended = AccessEvent::Extended { at: house.app.now(), until: house.app.now().plus_seconds(86_400), by: id.clone() };
+    let house = forged(house, &id, vec![extended]).await;
+    assert_eq!(house.state(&id).await.name(), "revoked");
+}
