@@ -79,7 +79,11 @@ const account = page("/account", () => import("./pages/Account"));
 const people = createRoute({
   getParentRoute: () => signedIn,
   path: "/people",
-  validateSearch: (search): { show?: "groups" | "workloads" } => ({ show: search.show === "groups" || search.show === "workloads" ? search.show : undefined }),
+  validateSearch: (search): { show?: "groups" | "workloads"; enrol?: string; key?: string } => ({
+    show: search.show === "groups" || search.show === "workloads" ? search.show : undefined,
+    enrol: text(search.enrol),
+    key: text(search.key),
+  }),
   component: lazyRouteComponent(() => import("./pages/People")),
 });
 const sqlConsole = createRoute({

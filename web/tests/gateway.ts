@@ -2,7 +2,7 @@
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { test as base, expect, type BrowserContext, type BrowserContextOptions, type ConsoleMessage, type Page } from "@playwright/test";
+import { test as base, expect, type APIRequestContext, type BrowserContext, type BrowserContextOptions, type ConsoleMessage, type Page } from "@playwright/test";
 
 const root = join(import.meta.dirname, "../..");
 const binary = process.env.SAFECONDUCT ?? join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "debug/safeconduct");
@@ -175,8 +175,8 @@ export function listen(page: Page, complaints: string[]) {
 }
 
 /** Signs a browser in without its page, as the page would. */
-export async function signIn(context: BrowserContext, gateway: Gateway, who: Person) {
-  const answer = await context.request.post(`${gateway.url}/api/v1/browser/sign-in`, {
+export async function signIn(context: BrowserContext | APIRequestContext, gateway: Gateway, who: Person) {
+  const answer = await ("request" in context ? context.request : context).post(`${gateway.url}/api/v1/browser/sign-in`, {
     headers: { origin: gateway.url, "x-safeconduct-page": "1" },
     data: { name: who, password: gateway.password(who) },
   });

@@ -61,6 +61,8 @@ pub struct Settings {
     pub token_days: u16,
     /// True while a directory is watched for the bundle: whoever can write there can change policy.
     pub bundle_watched: bool,
+    /// Digest of the document that people sign with in a browser: recorded at each start, so that anybody can compare.
+    pub signing_page: Option<Digest>,
 }
 
 impl Settings {

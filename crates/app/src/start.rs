@@ -178,7 +178,12 @@ impl App {
         }
         work.push(
             StreamId::Node,
-            NodeEvent::Started { version: env!("CARGO_PKG_VERSION").to_owned(), gateway: self.node.settings.gateway.clone(), at },
+            NodeEvent::Started {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                gateway: self.node.settings.gateway.clone(),
+                signing_page: self.node.settings.signing_page,
+                at,
+            },
         );
         if let Some(why) = &restored {
             tracing::warn!(why, "the store was put back from a copy: every grant in it ends");

@@ -100,6 +100,8 @@ pub struct Status {
     /// True while sessions end because the gateway is about to stop.
     pub draining: bool,
     pub policy: Digest,
+    /// Of the document that people sign with in a browser.
+    pub signing_page: Option<Digest>,
     pub live_grants: usize,
     pub live_sessions: usize,
     /// Login roles of closed sessions that are not proved to be retired; each is tried for ever.
@@ -382,6 +384,7 @@ impl App {
             bundle_problem,
             draining: self.is_draining(),
             policy: world.bundle.hash,
+            signing_page: self.node.settings.signing_page,
             live_grants: world.access.values().filter(|a| a.is_live(now)).count(),
             live_sessions,
             unretired_roles: self.unretired_roles(),

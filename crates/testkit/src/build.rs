@@ -165,5 +165,5 @@ pub fn person_created(name: &str, at: Timestamp) -> DirectoryEvent {
 /// A node that was started.
 #[must_use]
 pub fn node_started(at: Timestamp) -> NodeEvent {
-    NodeEvent::Started { version: "0.0.0-test".to_owned(), gateway: "test".to_owned(), at }
+    NodeEvent::Started { version: "0.0.0-test".to_owned(), gateway: "test".to_owned(), signing_page: None, at }
 }

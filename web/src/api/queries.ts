@@ -24,6 +24,8 @@ export const whoami = queryOptions({ queryKey: ["whoami"], queryFn: () => answer
 /** Where somebody is signed in: oneself, or anybody for administrators. */
 export const tokens = (name: string) => queryOptions({ queryKey: ["tokens", name], queryFn: () => answer(api.GET("/api/v1/tokens/{name}", { params: { path: { name } } })) });
 
+export const keys = (name: string) => queryOptions({ queryKey: ["keys", name], queryFn: () => answer(api.GET("/api/v1/keys/{name}", { params: { path: { name } } })) });
+
 export const principals = queryOptions({ queryKey: ["directory", "principals"], queryFn: () => answer(api.GET("/api/v1/principals")) });
 
 export const groups = queryOptions({ queryKey: ["directory", "groups"], queryFn: () => answer(api.GET("/api/v1/groups")) });

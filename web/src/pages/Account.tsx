@@ -2,6 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { answer, api } from "../api/client";
 import { tokens, whoami } from "../api/queries";
+import { Keys } from "../people/Keys";
 import { SignIns } from "../people/SignIns";
 import { ChooseTheme } from "../shell/ChooseTheme";
 import { useTitle } from "../shell/Shell";
@@ -34,6 +35,7 @@ export default function Account() {
         </dl>
       </section>
       <Mine name={who.name} own={who.sign_in} />
+      {who.kind === "person" && <Keys name={who.name} displayName={who.display_name ?? ""} />}
       <section className="section">
         <h1>Password</h1>
         {data?.find((token) => token.sign_in === who.sign_in)?.provider ? (

@@ -4,7 +4,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { useState, type ReactNode } from "react";
 import type { Principal } from "../api/client";
 import { groups, principals, tokens, whoami } from "../api/queries";
-import { addMember, AskChange, disable, enable, newPerson, newSecret, newWorkload, removeMember } from "../people/AskChange";
+import { addMember, AskChange, disable, enable, enrolKey, newPerson, newSecret, newWorkload, removeMember } from "../people/AskChange";
 import { SignIns } from "../people/SignIns";
 import { useTitle } from "../shell/Shell";
 import { Dialog, Empty, Failed, Wait } from "../ui/feedback";
@@ -16,7 +16,8 @@ type Asked = Parameters<typeof AskChange>[0]["of"];
 
 export default function People() {
   useTitle("People");
-  const { show } = route.useSearch();
+  const { show, enrol, key } = route.useSearch();
+  const navigate = route.useNavigate();
   const { data: who } = useQuery(whoami);
   const [search, setSearch] = useState("");
   const [asking, setAsking] = useState<Asked>();
@@ -43,6 +44,7 @@ export default function People() {
       </div>
       {show === "groups" ? <Groups search={search} ask={administers ? setAsking : undefined} /> : <Principals kind={show === "workloads" ? "workload" : "person"} search={search} ask={administers ? setAsking : undefined} />}
       {asking && <AskChange of={asking} close={() => setAsking(undefined)} />}
+      {enrol && key && !asking && administers && <AskChange of={enrolKey(enrol, key)} close={() => void navigate({ to: "/people", search: {}, replace: true })} />}
     </div>
   );
 }
@@ -117,6 +119,11 @@ function One({ of, groups, ask }: { of: Principal; groups: string[]; ask?: (of: 
               <button type="button" className="button small" onClick={() => ask(newSecret(of.name, of.kind))}>
                 New {of.kind === "workload" ? "token" : "password"}…
               </button>
+              {of.kind === "person" && (
+                <button type="button" className="button small" onClick={() => ask(enrolKey(of.name))}>
+                  Enrol key…
+                </button>
+              )}
               <button type="button" className={`button small ${of.disabled ? "" : "danger"}`} onClick={() => ask(of.disabled ? enable(of.name) : disable(of.name))}>
                 {of.disabled ? "Enable…" : "Disable…"}
               </button>

@@ -1,11 +1,13 @@
 // Asking for a change to people, groups or workloads. Nothing changes here: it is an access request like any other.
-import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useRouter } from "@tanstack/react-router";
 import { useState, type ReactNode } from "react";
 import { answer, api, type AccessRequest, type Change } from "../api/client";
 import { useOnce } from "../api/once";
 import { OneTimeSecret, handsOut } from "../request/OneTimeSecret";
 import { Dialog, Failed, toast } from "../ui/feedback";
+import { Shown } from "../ui/text";
+import { fingerprint } from "./passkey";
 
 interface Asking {
   title: string;
@@ -65,7 +67,7 @@ export function AskChange({ of, close }: { of: Asking; close: () => void }) {
                   ))}
                 </select>
               ) : (
-                <input className="input" required autoFocus={at === 0} value={values[name] ?? ""} maxLength={200} autoComplete="off" autoCapitalize="none" spellCheck={false} onChange={(event) => setValues({ ...values, [name]: event.target.value })} />
+                <input className="input" required autoFocus={at === 0} value={values[name] ?? ""} maxLength={1000} autoComplete="off" autoCapitalize="none" spellCheck={false} onChange={(event) => setValues({ ...values, [name]: event.target.value })} />
               )}
               {hint && <small>{hint}</small>}
             </label>
@@ -146,3 +148,22 @@ export const removeMember = (name: string, group: string): Asking => ({
   fields: [],
   change: () => ({ change: "remove_member", group, name }),
 });
+
+/** A key that somebody else will sign with; `key` if it is at hand, as from a link. */
+export const enrolKey = (name: string, key?: string): Asking => ({
+  title: `Let ${name} sign approvals with a key?`,
+  says: key ? (
+    <>
+      Ask {name}, by another way than this link came, whether their page shows this fingerprint: whoever holds the key approves as {name}. <Fingerprint of={key} />
+    </>
+  ) : (
+    <>Whoever holds the key approves as {name}. It counts for what is asked after it is enrolled.</>
+  ),
+  fields: key ? [] : [{ name: "key", label: "Public key", hint: "A line of a .pub file: ssh-ed25519 AAAA…" }],
+  change: (field) => ({ change: "enrol_key", name, key: key ?? field("key") }),
+});
+
+function Fingerprint({ of }: { of: string }) {
+  const { data, isError } = useQuery({ queryKey: ["fingerprint", of], queryFn: () => fingerprint(of), retry: false, staleTime: Infinity });
+  return <span className="mono">{isError ? "This is no key." : <Shown text={data ?? "…"} />}</span>;
+}

@@ -1,7 +1,7 @@
 // Approving and denying: a write that names the digest of what is shown, after a second look. No link, key or page load does it alone.
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { answer, api, type AccessRequest } from "../api/client";
 import { useLine } from "../api/live";
 import { useOnce } from "../api/once";
@@ -32,19 +32,31 @@ export function Decide({ request, deciding: { verdict, open } }: Props) {
   const { same } = useChecked(request);
   const line = useLine();
   const over = line.up === false;
+  // Signing is done on a page of its own that does nothing else: /sign.
+  const signs = request.level === "signed" || request.level === "passkey";
+  const byKey = signs && verdict === "approve";
+  useEffect(() => {
+    if (byKey) location.assign(`/sign/${request.id}`);
+  }, [byKey, request.id]);
   if (request.state !== "pending" || !request.may_approve) return null;
   return (
     <>
       <div className="decide">
-        <button type="button" className="button first" disabled={!same || over} onClick={() => open("approve")}>
-          Approve… <kbd className="keys">a</kbd>
-        </button>
+        {signs ? (
+          <a className="button first" href={`/sign/${request.id}`} aria-disabled={over}>
+            Approve, signed…
+          </a>
+        ) : (
+          <button type="button" className="button first" disabled={!same || over} onClick={() => open("approve")}>
+            Approve… <kbd className="keys">a</kbd>
+          </button>
+        )}
         <button type="button" className="button danger" disabled={over} onClick={() => open("deny")}>
           Deny… <kbd className="keys">d</kbd>
         </button>
-        <span className="hint extra">{over ? "Deciding waits for the line to the gateway." : "One denial settles it."}</span>
+        <span className="hint extra">{over ? "Deciding waits for the line to the gateway." : signs ? "An approval of this takes your signature; one denial settles it." : "One denial settles it."}</span>
       </div>
-      {verdict && <Second request={request} verdict={verdict} close={() => open(undefined)} />}
+      {verdict && !byKey && <Second request={request} verdict={verdict} close={() => open(undefined)} />}
     </>
   );
 }

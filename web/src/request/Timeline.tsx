@@ -40,6 +40,7 @@ const actor = (value: Json | undefined) => {
 };
 const evidence = (value: Json | undefined) => {
   const proof = value as Event | undefined;
+  if (proof?.evidence === "signed") return "signed with a key of theirs";
   return proof?.method ? `signed in by ${text(proof.method)} from ${text(proof.source)}` : undefined;
 };
 

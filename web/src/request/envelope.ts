@@ -101,6 +101,8 @@ export function changeText(action: Extract<Action, { kind: "administration" }>):
     case "add_member": return `add ${of("name")} to the group ${of("group")}`;
     case "remove_member": return `remove ${of("name")} from the group ${of("group")}`;
     case "reset_secret": return `let ${of("name")} choose a new secret`;
+    case "enrol_key": return `let ${of("name")} sign approvals with the key ${of("key")}`;
+    case "remove_key": return `no longer let ${of("name")} sign approvals with the key ${of("key")}`;
     case "apply_policy": return `make the bundle ${of("hash")} the policy`;
     case "confirm_clock": return "lift the freeze after the clock was found behind";
     default: return `${change} ${JSON.stringify(rest)}`;

@@ -46,6 +46,7 @@ fn settings() -> Settings {
         sign_in: ttl(8 * 3600),
         token_days: 90,
         bundle_watched: false,
+        signing_page: None,
     }
 }
 

@@ -6,6 +6,8 @@
 mod files;
 mod missing;
 
+use std::sync::LazyLock;
+
 use axum::{
     Router,
     body::Body,
@@ -15,7 +17,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use files::File;
+use sha2::{Digest as _, Sha256};
 
 /// First parts of the paths that are pages; the page itself looks at the rest.
 const PAGES: [&str; 13] = [
@@ -45,6 +49,24 @@ const PLAYER_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-
 /// The path of that player, and the file it is.
 const PLAYER: (&str, &str) = ("terminal", "terminal.html");
 
+/// The first part of the paths of the signing page, and the file it is: one document that brings its style and script along.
+const SIGN: (&str, &str) = ("sign", "sign.html");
+
+/// What the signing page may do: run its one script, use its one style, both named by their hashes, and talk to us.
+static SIGN_POLICY: LazyLock<String> = LazyLock::new(|| {
+    let document = signing_page().and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+    let hash = |name: &str| {
+        let inside = document.split_once(&format!("<{name}>")).and_then(|(_, rest)| rest.split_once(&format!("</{name}>")));
+        STANDARD.encode(Sha256::digest(inside.map_or("", |(inside, _)| inside)))
+    };
+    format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; img-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+        hash("script"),
+        hash("style")
+    )
+});
+
 const ALWAYS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
@@ -53,6 +75,12 @@ const ALWAYS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
 ];
+
+/// The document that people sign with, byte for byte as it is served. `None` in a binary that was built without its pages.
+#[must_use]
+pub fn signing_page() -> Option<&'static [u8]> {
+    files::find(SIGN.1).map(|file| file.plain)
+}
 
 /// The pages in front of the API: paths that are no page go to `api` as they are.
 pub fn in_front_of(api: Router) -> Router {
@@ -72,8 +100,16 @@ async fn pages(request: Request, next: Next) -> Response {
 /// The answer to a path that is a page or a file of the app.
 fn answer(path: &str, headers: &HeaderMap) -> Option<Response> {
     let path = path.strip_prefix('/')?;
-    let path = if path == PLAYER.0 { PLAYER.1 } else { path };
-    let policy = if path == PLAYER.1 { PLAYER_POLICY } else { POLICY };
+    let path = match path.split_once('/').map_or(path, |(first, _)| first) {
+        first if first == SIGN.0 => SIGN.1,
+        _ if path == PLAYER.0 => PLAYER.1,
+        _ => path,
+    };
+    let policy = match path {
+        path if path == SIGN.1 => SIGN_POLICY.as_str(),
+        path if path == PLAYER.1 => PLAYER_POLICY,
+        _ => POLICY,
+    };
     let mut response = if let Some(file) = files::find(path).filter(|file| file.path != files::INDEX) {
         serve(file, headers)
     } else if path.starts_with("assets/") {
@@ -84,11 +120,16 @@ fn answer(path: &str, headers: &HeaderMap) -> Option<Response> {
     } else {
         return None;
     };
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy_header(policy));
     for (name, value) in ALWAYS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     Some(response)
+}
+
+/// Never fails: a policy is made of what headers may hold. One that did not would forbid everything.
+fn policy_header(policy: &str) -> HeaderValue {
+    HeaderValue::from_str(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
 
 fn is_page(path: &str) -> bool {

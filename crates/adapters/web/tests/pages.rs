@@ -67,6 +67,25 @@ async fn f51_the_player_of_terminal_recordings_calls_nobody_and_is_not_framed() 
 }
 
 #[tokio::test]
+async fn f51_the_signing_page_runs_its_own_script_alone_and_is_not_framed() {
+    for path in ["/sign", "/sign/rq-000000000000", "/sign.html"] {
+        let page = call(Method::GET, path, &[]).await;
+        let policy = page.headers().get(header::CONTENT_SECURITY_POLICY).map(|policy| policy.to_str().unwrap().to_owned());
+        let served = text(page).await;
+        // A binary without the app has no such page.
+        let Some(document) = safeconduct_web::signing_page() else { return };
+        assert_eq!(served.as_bytes(), document, "{path}: the same bytes for every access request");
+        let policy = policy.unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
+        assert!(
+            policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe") && policy.contains("style-src 'sha256-"),
+            "{policy}"
+        );
+        assert!(document.len() < 20 << 10, "people read it: {} bytes", document.len());
+    }
+}
+
+#[tokio::test]
 async fn f19_a_link_is_the_same_bytes_for_every_access_request() {
     let page = async |id: &str| text(call(Method::GET, &format!("/access-requests/{id}"), &[]).await).await;
     let (one, other) = (page("rq-000000000000").await, page("rq-000000000001").await);

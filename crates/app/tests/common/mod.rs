@@ -288,6 +288,7 @@ pub fn settings(bundle_watched: bool) -> Settings {
         sign_in: ttl(8 * 3600),
         token_days: 30,
         bundle_watched,
+        signing_page: None,
     }
 }
 

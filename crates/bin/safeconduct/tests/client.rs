@@ -49,6 +49,7 @@ impl Gateway {
             sign_in: hours(8),
             token_days: 90,
             bundle_watched: false,
+            signing_page: None,
         };
         let app = App::start(ports, settings, MintingKey::make()).await.unwrap();
         app.operator_policy(&demo_bundle()).await.unwrap();

@@ -287,6 +287,9 @@ pub enum NodeEvent {
     Started {
         version: String,
         gateway: String,
+        /// Digest of the document that people sign with in a browser, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signing_page: Option<Digest>,
         at: Timestamp,
     },
     Stopped {

@@ -134,7 +134,7 @@ fn every_event() -> Vec<(StreamId, Event)> {
     let policy =
         PolicyEvent::BundleApplied { hash: Digest::of_bytes(b"b"), by: by.clone(), standing_privilege: Some("one".into()), at: at(0) };
     let node = [
-        NodeEvent::Started { version: "0.1.0".into(), gateway: "test".into(), at: at(0) },
+        NodeEvent::Started { version: "0.1.0".into(), gateway: "test".into(), signing_page: Some(Digest::of_bytes(b"page")), at: at(0) },
         NodeEvent::Stopped { at: at(0) },
         NodeEvent::CrashFound { last_seen: at(-1), at: at(0) },
         NodeEvent::ClockBehind { seconds: 600, at: at(0) },

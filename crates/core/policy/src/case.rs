@@ -48,6 +48,7 @@ struct Expected {
     quorum: Option<String>,
     policies: Option<BTreeSet<String>>,
     max_duration: Option<Ttl>,
+    level: Option<String>,
 }
 
 /// What came of one case.
@@ -186,6 +187,10 @@ impl Expected {
                     .push(format!("expected max_duration {limit}, got {}", found.map_or_else(|| "none".to_owned(), |ttl| ttl.to_string())));
             }
         }
+        let level = decision.obligations.level.name();
+        if let Some(expected) = self.level.as_deref().filter(|expected| *expected != level) {
+            differences.push(format!("expected level {expected}, got {level}"));
+        }
         differences.extend(self.policies.as_ref().and_then(|expected| other_policies(expected, &decision.reasons)));
         differences
     }
@@ -323,6 +328,7 @@ impl Source<'_> {
             quorum: table.string("quorum", problems).map(|(quorum, _)| quorum.to_owned()),
             policies,
             max_duration: table.parsed("max_duration", problems),
+            level: table.string("level", problems).map(|(level, _)| level.to_owned()),
         };
         Some(Asks::Decision { asked, approved_by, expected })
     }

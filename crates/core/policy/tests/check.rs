@@ -33,6 +33,8 @@ fn mistakes_in_policies_have_a_place_and_a_hint() {
     check("@id(\"a\")\npermit (principal, action, resource) when { resource.nmae == \"x\" };", "attribute");
     check("@id(\"a\") permit (principal, action, resource", "policies/p.cedar:1:");
     check("@id(\"a\") permit (principal == ?principal, action, resource);", "policies/p.cedar:1:");
+    check("@id(\"a\") @level(\"password\") permit (principal, action, resource);", "`recorded`, `signed` or `passkey`");
+    check("@id(\"a\") @level(\"signed\") forbid (principal, action, resource);", "`@level` on a forbid");
     check("@id(\"a\") @max_durations(\"30m\") permit (principal, action, resource);", "did you mean `@max_duration`?");
     check("@id(\"a\") @mask(\"x\") permit (principal, action, resource);", "unknown annotation `@mask`");
     check(
@@ -228,7 +230,7 @@ fn the_hash_changes_with_every_byte_and_every_name() {
 fn a_case_that_fails_says_what_came_instead() {
     let mut files =
         files("@id(\"r\") @max_duration(\"1h\") permit (principal, action == Action::\"read\", resource) when { context.approvals >= 2 };");
-    let cases = "[people]\nalice = []\n\n[[case]]\nname = \"x\"\nprincipal = \"alice\"\nresource = \"db\"\noperations = [\"read\"]\nexpect = \"allow\"\nquorum = \"one of dba\"\nmax_duration = \"30m\"\npolicies = [\"s\"]\n";
+    let cases = "[people]\nalice = []\n\n[[case]]\nname = \"x\"\nprincipal = \"alice\"\nresource = \"db\"\noperations = [\"read\"]\nexpect = \"allow\"\nquorum = \"one of dba\"\nlevel = \"signed\"\nmax_duration = \"30m\"\npolicies = [\"s\"]\n";
     files.files.insert("tests/t.toml".to_owned(), cases.as_bytes().to_vec());
     let results = Bundle::parse(&files).unwrap().run_tests();
     let result = results.first().unwrap();
@@ -239,6 +241,7 @@ fn a_case_that_fails_says_what_came_instead() {
             "expected outcome allow, got need_approval",
             "expected quorum \"one of dba\", got \"2 other people\"",
             "expected max_duration 30m, got 1h",
+            "expected level signed, got recorded",
             "expected policies s, got r",
         ]
     );

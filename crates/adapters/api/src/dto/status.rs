@@ -22,6 +22,9 @@ pub struct Status {
     pub draining: bool,
     /// Hash of the active policy.
     pub policy: String,
+    /// SHA-256 of the document that people sign with in a browser, as `/sign` serves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_page: Option<String>,
     pub live_grants: u64,
     pub live_sessions: u64,
     /// Login roles of closed sessions that are not proved to be retired; each is tried for ever.
@@ -64,6 +67,7 @@ impl From<AppStatus> for Status {
             bundle_problem: status.bundle_problem,
             draining: status.draining,
             policy: status.policy.to_string(),
+            signing_page: status.signing_page.map(|digest| digest.to_string()),
             live_grants: status.live_grants as u64,
             live_sessions: status.live_sessions as u64,
             unretired_roles: status.unretired_roles as u64,

@@ -310,6 +310,7 @@ fn settings(ca_pem: String) -> Settings {
         sign_in: ttl(8 * 3600),
         token_days: 7,
         bundle_watched: false,
+        signing_page: None,
     }
 }
 

@@ -60,6 +60,7 @@ impl House {
             sign_in: ttl(8 * 3600),
             token_days: 90,
             bundle_watched: false,
+            signing_page: None,
         };
         let app = App::start(ports.clone(), node, MintingKey::make()).await.unwrap();
         let policy = "@id(\"approve\") permit (principal in Group::\"administrators\", action, resource);\n";

@@ -72,6 +72,7 @@ impl Running {
             sign_in: config.sign_in,
             token_days: config.token_days,
             bundle_watched: config.bundle.is_some(),
+            signing_page: safeconduct_web::signing_page().map(safeconduct_model::Digest::of_bytes),
         };
         let ports = Ports {
             store: Arc::new(store) as Arc<dyn Store>,

@@ -166,6 +166,9 @@ pub async fn status(context: &Context) -> Result<(), Failure> {
         }
     }
     output.line(format!("policy               {}", status.policy))?;
+    if let Some(page) = &status.signing_page {
+        output.line(format!("signing page         {page}"))?;
+    }
     let (grants, sessions) = (count(status.live_grants, "grant", "grants"), count(status.live_sessions, "session", "sessions"));
     output.line(format!("live                 {grants}, {sessions}"))?;
     output.line(format!("waiting              {}", count(status.pending, "access request", "access requests")))?;

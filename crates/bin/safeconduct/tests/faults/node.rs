@@ -261,6 +261,7 @@ pub fn settings() -> Settings {
         sign_in: hours(12),
         token_days: 90,
         bundle_watched: false,
+        signing_page: None,
     }
 }
 

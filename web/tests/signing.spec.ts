@@ -1,0 +1,162 @@
+// Passkeys: made in a browser with an authenticator, enrolled by two administrators, and signing exactly what is shown.
+// The authenticator is Chromium's virtual one; everything else is real.
+import { createHash, X509Certificate } from "node:crypto";
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect } from "node:tls";
+import { promisify } from "node:util";
+import { chromium as launcher, request, type Browser, type BrowserContext, type CDPSession, type Page } from "@playwright/test";
+import { chromium } from "../playwright.config";
+import { expect, listen, settleAll, signIn, test, type Gateway, type Person } from "./gateway";
+
+/** Browsers refuse passkeys where they were told to overlook a certificate: this one is told that this key is right. */
+async function trusting(gateway: Gateway): Promise<Browser> {
+  const { hostname, port } = new URL(gateway.url);
+  const certificate = await new Promise<Buffer>((resolve, reject) => {
+    const socket = connect({ host: hostname, port: Number(port), servername: hostname, rejectUnauthorized: false }, () => {
+      resolve(socket.getPeerCertificate().raw);
+      socket.end();
+    }).once("error", reject);
+  });
+  const key = new X509Certificate(certificate).publicKey.export({ type: "spki", format: "der" });
+  const pin = createHash("sha256").update(key).digest("base64");
+  return launcher.launch({ ...chromium, args: [...chromium.args, `--ignore-certificate-errors-spki-list=${pin}`] });
+}
+
+interface Authenticator {
+  page: Page;
+  session: CDPSession;
+  id: string;
+  context: BrowserContext;
+}
+
+async function withAuthenticator(browser: Browser, gateway: Gateway, who: Person, complaints: string[]): Promise<Authenticator> {
+  const call = await request.newContext({ ignoreHTTPSErrors: true });
+  await signIn(call, gateway, who);
+  const context = await browser.newContext({ baseURL: gateway.url, locale: "en-GB", timezoneId: "UTC", storageState: await call.storageState() });
+  await call.dispose();
+  const page = await context.newPage();
+  listen(page, complaints);
+  const session = await context.newCDPSession(page);
+  await session.send("WebAuthn.enable");
+  const { authenticatorId } = await session.send("WebAuthn.addVirtualAuthenticator", {
+    options: { protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true },
+  });
+  return { page, session, id: authenticatorId, context };
+}
+
+/** Makes a passkey on the account page; the link for an administrator, and its fingerprint. */
+async function makePasskey({ page, context }: Authenticator, gateway: Gateway): Promise<{ link: string; fingerprint: string }> {
+  await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: gateway.url });
+  await page.goto("/account");
+  await page.getByRole("button", { name: "Make a passkey…" }).click();
+  const made = page.getByRole("status").filter({ hasText: "SHA256:" });
+  const fingerprint = /SHA256:[A-Za-z0-9+/]{43}/.exec(await made.innerText())?.[0] as string;
+  await made.getByRole("button", { name: "Copy the link" }).click();
+  return { link: await page.evaluate(() => navigator.clipboard.readText()), fingerprint };
+}
+
+test.beforeEach(({ gateway }) => settleAll(gateway));
+
+test("a passkey is made, enrolled by two administrators, and signs what was shown; stock ssh-keygen verifies it", async ({ gateway, as, complaints }) => {
+  test.setTimeout(120_000);
+  const browser = await trusting(gateway);
+  const bob = await withAuthenticator(browser, gateway, "bob", complaints);
+  const { page } = bob;
+  const { link, fingerprint } = await makePasskey(bob, gateway);
+
+  // Nothing is enrolled by a link: it is asked for, and another administrator approves.
+  const ann = await as("ann");
+  await ann.goto(new URL(link).pathname + new URL(link).search);
+  const dialog = ann.getByRole("dialog");
+  await expect(dialog).toContainText(fingerprint);
+  await dialog.getByLabel("Why").fill("bob's phone");
+  await dialog.getByRole("button", { name: "Ask" }).click();
+  await expect(ann).toHaveURL(/\/access-requests\/rq-/);
+  const abe = await as("abe");
+  await abe.goto(new URL(ann.url()).pathname);
+  await abe.getByRole("button", { name: /^Approve/ }).click();
+  await abe.getByRole("button", { name: /^Approve/ }).last().click();
+  await expect(abe.getByText(/executed|done|ran/).first()).toBeVisible();
+  await page.reload();
+  await expect(page.getByRole("region", { name: "keys" })).toContainText(fingerprint);
+
+  const id = await gateway.pending("the statistics are old", "analyze orders");
+  // A record alone does not do, whoever sends it.
+  const digest = (await gateway.json<{ digest: string }>("bob", "show", id)).digest;
+  await expect(gateway.run("bob", "approve", id, "--yes", "--digest", digest)).rejects.toThrow(/APPROVE-004/);
+  await page.goto(`/access-requests/${id}`);
+  await expect(page.getByText("takes your signature")).toBeVisible();
+  await page.getByRole("link", { name: "Approve, signed…" }).click();
+  await expect(page).toHaveURL(new RegExp(`/sign/${id}$`));
+  await expect(page.locator("pre").first()).toHaveText("analyze orders");
+  await expect(page.getByText(digest)).toBeVisible();
+  await expect(page.locator(".words")).toHaveText("the statistics are old");
+  await page.getByRole("button", { name: "Approve and sign" }).click();
+  await expect(page.getByRole("status")).toHaveText("Approved, and signed.");
+  expect(await gateway.state(id)).toBe("ready");
+
+  const { approvals } = await gateway.json<{ approvals: { approver: string; key: string; signed: { statement: string; signature: string } }[] }>("carol", "show", id);
+  expect(approvals[0]).toMatchObject({ approver: "bob", key: fingerprint });
+  const { statement, signature } = approvals[0]?.signed ?? { statement: "", signature: "" };
+  expect(JSON.parse(statement)).toMatchObject({ verdict: "approve", approver: "bob", envelope: digest, access_request: id });
+  const keys = await page.evaluate(async () => (await (await fetch("/api/v1/keys/bob")).json()) as { key: string; fingerprint: string }[]);
+  const folder = await mkdtemp(join(tmpdir(), "signed-"));
+  await writeFile(join(folder, "allowed"), `bob namespaces="safeconduct-approval@v1" ${keys.find((key) => key.fingerprint === fingerprint)?.key}\n`);
+  await writeFile(join(folder, "signature"), signature);
+  const verify = async (text: string) => {
+    await writeFile(join(folder, "statement"), text);
+    return promisify(execFile)("sh", ["-c", `ssh-keygen -Y verify -f allowed -I bob -n safeconduct-approval@v1 -s signature < statement`], { cwd: folder });
+  };
+  expect((await verify(statement)).stdout).toContain("Good");
+  await expect(verify(statement.replace("approve", "deny"))).rejects.toThrow();
+  await rm(folder, { recursive: true });
+  await browser.close();
+});
+
+test("f20 f54 the signing page signs nothing but what the digest is of, and nothing without its user", async ({ gateway, complaints }) => {
+  test.setTimeout(120_000);
+  const browser = await trusting(gateway);
+  const bob = await withAuthenticator(browser, gateway, "bob", complaints);
+  const { page, session } = bob;
+  const id = await gateway.pending("what is shown", "analyze orders");
+  // A passkey that nobody enrolled: made here, on this page's domain.
+  await makePasskey(bob, gateway);
+  await page.goto(`/sign/${id}`);
+  await page.getByRole("button", { name: "Approve and sign" }).click();
+  await expect(page.getByRole("alert")).toContainText("not enrolled");
+  expect(await gateway.state(id)).toBe("pending");
+
+  // A gateway that shows something else than it would run.
+  await page.route(`**/api/v1/access-requests/${id}`, async (route) => {
+    const answer = await route.fetch();
+    const body = (await answer.json()) as { envelope: { scope: { action: { text: string } } } };
+    body.envelope.scope.action.text = "analyze customers";
+    await route.fulfill({ response: answer, json: body });
+  });
+  await page.goto(`/sign/${id}`);
+  await expect(page.getByRole("alert")).toContainText("nothing is signed");
+  await expect(page.getByRole("button")).toHaveCount(0);
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+
+  // Nobody at the authenticator.
+  await session.send("WebAuthn.setUserVerified", { authenticatorId: bob.id, isUserVerified: false });
+  await session.send("WebAuthn.removeVirtualAuthenticator", { authenticatorId: bob.id });
+  await page.goto(`/sign/${id}`);
+  const policy = await page.evaluate(async () => (await fetch(location.href)).headers.get("content-security-policy"));
+  expect(policy).toMatch(/^default-src 'none'; script-src 'sha256-[^']+'; style-src 'sha256-[^']+'; connect-src 'self';/);
+  expect(policy).toContain("frame-ancestors 'none'");
+  expect(await gateway.state(id)).toBe("pending");
+  await browser.close();
+});
+
+test("the page that signs is the page whose digest is told and recorded", async ({ gateway }) => {
+  const { signing_page } = await gateway.json<{ signing_page: string }>("carol", "status");
+  const call = await request.newContext({ ignoreHTTPSErrors: true });
+  const served = await (await call.get(`${gateway.url}/sign`, { headers: { "accept-encoding": "identity" } })).body();
+  await call.dispose();
+  expect(`sha256:${createHash("sha256").update(served).digest("hex")}`).toBe(signing_page);
+  expect(served.length).toBeLessThan(20 * 1024);
+});
