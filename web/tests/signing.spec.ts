@@ -60,7 +60,7 @@ async function makePasskey({ page, context }: Authenticator, gateway: Gateway): 
 
 test.beforeEach(({ gateway }) => settleAll(gateway));
 
-test("a passkey is made, enrolled by two administrators, and signs what was shown; stock ssh-keygen verifies it", async ({ gateway, as, complaints }) => {
+test("a passkey is made, enrolled by two administrators, signs what was shown and signs in; stock ssh-keygen verifies it", async ({ gateway, as, complaints }) => {
   test.setTimeout(120_000);
   const browser = await trusting(gateway);
   const bob = await withAuthenticator(browser, gateway, "bob", complaints);
@@ -113,6 +113,20 @@ test("a passkey is made, enrolled by two administrators, and signs what was show
   expect((await verify(statement)).stdout).toContain("Good");
   await expect(verify(statement.replace("approve", "deny"))).rejects.toThrow();
   await rm(folder, { recursive: true });
+
+  // The same passkey signs in, with its user checked.
+  await bob.context.clearCookies();
+  await page.goto("/sign-in");
+  await page.getByRole("button", { name: "Sign in with a passkey" }).click();
+  await expect(page.getByRole("heading", { name: "What you may do now" })).toBeVisible();
+  await page.goto("/account");
+  await expect(page.getByRole("listitem").filter({ hasText: "this browser" })).toContainText("with a passkey");
+  await bob.session.send("WebAuthn.setUserVerified", { authenticatorId: bob.id, isUserVerified: false });
+  await bob.context.clearCookies();
+  await page.goto("/sign-in");
+  await page.getByRole("button", { name: "Sign in with a passkey" }).click();
+  await expect(page.getByRole("alert")).toContainText("No passkey was used");
+  complaints.length = 0;
   await browser.close();
 });
 

@@ -24,6 +24,7 @@ use crate::{
     judge::statement_of,
     meters::Meters,
     minting::Given,
+    passkeys::Challenges,
     ports::{CheckpointSigner, Clock, Entropy, Executor, IdentityProviders, Minting, Recorder, Store},
     problem::{Problem, ProblemKind},
     providers::Arrivals,
@@ -120,6 +121,7 @@ pub(crate) struct Node {
     pub given: Mutex<Given>,
     pub providers: OnceLock<Arc<dyn IdentityProviders>>,
     pub arrivals: Arrivals,
+    pub challenges: Challenges,
     /// Roles at servers that no session accounts for, as of the last look.
     pub unknown_roles: Mutex<BTreeMap<ResourceName, BTreeSet<String>>>,
     pub sign_ins: SignIns,

@@ -130,6 +130,7 @@ impl App {
                 given: parking_lot::Mutex::default(),
                 providers: std::sync::OnceLock::new(),
                 arrivals: crate::providers::Arrivals::default(),
+                challenges: crate::passkeys::Challenges::default(),
                 unknown_roles: parking_lot::Mutex::default(),
                 sign_ins,
                 counting: crate::insights::turns(),

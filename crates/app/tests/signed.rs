@@ -293,3 +293,106 @@ async fn f11_a_deadline_that_somebody_moved_in_the_store_ends_the_right() {
     let house = forged(house, &id, vec![extended]).await;
     assert_eq!(house.state(&id).await.name(), "revoked");
 }
+
+mod passkeys {
+    use safeconduct_app::{PasskeyAnswer, SignedIn};
+    use safeconduct_testkit::signers::{BOTH, Passkey, Said};
+
+    use super::*;
+
+    const OURS: Said<'static> = Said { origin: "https://gateway.test", rest: ",\"crossOrigin\":false}", flags: BOTH };
+    const SIGN_IN: &str = "safeconduct-sign-in@v1";
+
+    fn answer(passkey: &Passkey, challenge: &str, name: &str, said: &Said<'_>, namespace: &str) -> PasskeyAnswer {
+        let (authenticator_data, client_data, signature) = passkey.answer(namespace, challenge, said);
+        PasskeyAnswer { challenge: challenge.to_owned(), name: name.to_owned(), authenticator_data, client_data, signature }
+    }
+
+    async fn enrolled(house: &House, name: &str) -> Passkey {
+        let passkey = Passkey::at("gateway.test");
+        house.changed(Change::EnrolKey { name: parsed(name), key: passkey.public().to_string() }).await;
+        house.advance(1).await;
+        passkey
+    }
+
+    async fn sign_in(house: &House, answer: PasskeyAnswer) -> Result<SignedIn, Problem> {
+        house.app.sign_in_with_passkey(answer, "127.0.0.1").await
+    }
+
+    #[tokio::test]
+    async fn a_passkey_signs_its_person_in_once_for_each_challenge() {
+        let house = House::new().await;
+        let bob = enrolled(&house, "bob").await;
+        let challenge = house.app.passkey_challenge().unwrap();
+        let right = answer(&bob, &challenge, "bob", &OURS, SIGN_IN);
+        let signed_in = sign_in(&house, right.clone()).await.unwrap();
+        let caller = house.app.authenticate(&signed_in.token, "").await.unwrap();
+        assert_eq!((caller.name.as_str(), caller.method.as_str()), ("bob", "passkey"));
+        assert_eq!(sign_in(&house, right).await.unwrap_err().code, "SIGN-008", "replayed");
+    }
+
+    #[tokio::test]
+    async fn f16_a_passkey_that_is_not_exactly_right_gets_one_answer() {
+        let house = House::new().await;
+        let (bob, dora) = (enrolled(&house, "bob").await, enrolled(&house, "dora").await);
+        let other_site = Passkey::at("evil.example");
+        house.changed(Change::EnrolKey { name: parsed("bob"), key: other_site.public().to_string() }).await;
+        let old = house.app.passkey_challenge().unwrap();
+        house.advance(121).await;
+        let challenge = house.app.passkey_challenge().unwrap();
+        let (ends, rest) = challenge.split_once('.').unwrap();
+        let longer = format!("{}.{rest}", ends.parse::<i64>().unwrap() + 600_000_000);
+        let with = |passkey: &Passkey, challenge: &str, name: &str, said: Said<'_>| answer(passkey, challenge, name, &said, SIGN_IN);
+        let mut flipped = with(&bob, &challenge, "bob", OURS);
+        flipped.signature[9] ^= 1;
+        let mut short = with(&bob, &challenge, "bob", OURS);
+        short.authenticator_data.truncate(36);
+        let attempts = [
+            ("somebody else's name", with(&bob, &challenge, "dora", OURS)),
+            ("nobody's name", with(&bob, &challenge, "nobody", OURS)),
+            ("no name at all", with(&bob, &challenge, "", OURS)),
+            ("somebody else's key", with(&dora, &challenge, "bob", OURS)),
+            ("a key nobody enrolled", with(&Passkey::at("gateway.test"), &challenge, "bob", OURS)),
+            ("another site's key", with(&other_site, &challenge, "bob", OURS)),
+            ("another site's page", with(&bob, &challenge, "bob", Said { origin: "https://evil.example", ..OURS })),
+            ("a framed page", with(&bob, &challenge, "bob", Said { rest: ",\"crossOrigin\":true}", ..OURS })),
+            ("nobody checked", with(&bob, &challenge, "bob", Said { flags: 0x01, ..OURS })),
+            ("nobody there", with(&bob, &challenge, "bob", Said { flags: 0x04, ..OURS })),
+            ("an old challenge", with(&bob, &old, "bob", OURS)),
+            ("a challenge made longer", with(&bob, &longer, "bob", OURS)),
+            ("a challenge of one's own", with(&bob, "1.2.3", "bob", OURS)),
+            ("a signature for approvals", answer(&bob, &challenge, "bob", &OURS, NAMESPACE)),
+            ("one bit", flipped),
+            ("too short", short),
+        ];
+        let mut answers = Vec::new();
+        for (why, attempt) in attempts {
+            let refused = sign_in(&house, attempt).await.err().unwrap_or_else(|| panic!("{why} signed in"));
+            assert_eq!(refused.code, "SIGN-008", "{why}");
+            answers.push(refused);
+        }
+        assert!(answers.windows(2).all(|two| two[0] == two[1]), "one answer for all");
+        house.changed(Change::Disable { name: parsed("bob") }).await;
+        assert!(sign_in(&house, with(&bob, &challenge, "bob", OURS)).await.is_err(), "disabled");
+        house.changed(Change::RemoveKey { name: parsed("dora"), key: dora.public().to_string() }).await;
+        assert!(sign_in(&house, with(&dora, &challenge, "dora", OURS)).await.is_err(), "removed");
+    }
+
+    #[tokio::test]
+    async fn a_passkey_of_our_page_approves_at_every_level_and_a_sign_in_is_no_approval() {
+        let house = super::house("passkey").await;
+        let bob = enrolled(&house, "bob").await;
+        let view = house.window("alice", WRITE, 600).await.unwrap();
+        let statement = about(&house, &view, Verdict::Approve, "bob").to_text().unwrap();
+        let signed = |said: Said<'_>| SignedStatement { statement: statement.clone(), signature: bob.sign(&statement, &said) };
+        for (why, said) in [
+            ("user verification flag 0", Said { flags: 0x01, ..OURS }),
+            ("foreign origin", Said { origin: "https://evil.example", ..OURS }),
+            ("crossOrigin true", Said { rest: ",\"crossOrigin\":true}", ..OURS }),
+        ] {
+            assert_eq!(approve(&house, "bob", &view, signed(said)).await.unwrap_err().code, "APPROVE-005", "{why}");
+        }
+        approve(&house, "bob", &view, signed(OURS)).await.unwrap();
+        assert_eq!(house.state(&view.access.envelope.access_request).await.name(), "active");
+    }
+}

@@ -11,6 +11,7 @@ pub mod conformance;
 mod memory_recorder;
 mod memory_store;
 mod postgres;
+pub mod signers;
 mod signing;
 
 pub use build::{

@@ -5,6 +5,7 @@ import { useEffect, useState, type FormEvent } from "react";
 import { takeBrought, type Brought } from "../api/brought";
 import { answer, api } from "../api/client";
 import { queryClient } from "../api/queries";
+import { answerWithPasskey } from "../people/passkey";
 import { Failed } from "../ui/feedback";
 
 const route = getRouteApi("/sign-in");
@@ -31,6 +32,18 @@ export default function SignIn() {
       void router.navigate({ href: to ?? "/", replace: true });
     },
   });
+  const withPasskey = useMutation({
+    mutationFn: async () => {
+      const { challenge } = await answer(api.POST("/api/v1/browser/passkey"));
+      return answer(api.POST("/api/v1/browser/passkey/sign-in", { body: await answerWithPasskey(challenge) }));
+    },
+    onSuccess: ({ who }) => {
+      queryClient.clear();
+      queryClient.setQueryData(["whoami"], who);
+      void router.navigate({ href: to ?? "/", replace: true });
+    },
+  });
+  const notUsed = withPasskey.error?.name === "NotAllowedError" ? new Error("No passkey was used: it was cancelled, or took too long.") : withPasskey.error;
   const providers = useQuery({ queryKey: ["providers"], queryFn: () => answer(api.GET("/api/v1/providers")) });
   const commandLine = port !== undefined && challenge ? { port, challenge } : undefined;
   const leave = useMutation({
@@ -88,6 +101,12 @@ export default function SignIn() {
             Sign in with {title}
           </button>
         ))}
+        {!commandLine && (
+          <button type="button" className="button" disabled={withPasskey.isPending} onClick={() => withPasskey.mutate()}>
+            {withPasskey.isPending ? "Waiting for your passkey…" : "Sign in with a passkey"}
+          </button>
+        )}
+        {notUsed && <Failed error={notUsed} />}
         {(leave.error ?? arrive.error) && <Failed error={leave.error ?? arrive.error} />}
         <label className="field">
           <span>Name</span>

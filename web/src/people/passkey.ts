@@ -1,4 +1,4 @@
-// Making a passkey in this browser, and writing its public key as OpenSSH does, so that it signs what every key signs.
+// Passkeys in this browser: making one, whose public key is written as OpenSSH does, so that it signs what every key signs; and signing in with one.
 
 const KIND = "sk-ecdsa-sha2-nistp256@openssh.com";
 
@@ -51,4 +51,34 @@ export async function makePasskey(name: string, displayName: string): Promise<st
 export async function fingerprint(line: string): Promise<string> {
   const blob = Uint8Array.from(atob(line.trim().split(/\s+/)[1] ?? ""), (char) => char.charCodeAt(0));
   return `SHA256:${base64(new Uint8Array(await crypto.subtle.digest("SHA-256", blob))).replace(/=+$/, "")}`;
+}
+
+const url64 = (of: Uint8Array) => base64(of).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+
+/** The two numbers of a signature in DER, 32 bytes each. */
+export function numbersOf(der: Uint8Array): Uint8Array {
+  const number = (at: number): [Uint8Array, number] => {
+    const end = at + 2 + (der[at + 1] ?? 0);
+    const digits = der.slice(Math.max(at + 2, end - 32), end);
+    return [concat(new Uint8Array(32 - digits.length), digits), end];
+  };
+  const [r, next] = number(2);
+  return concat(r, number(next)[0]);
+}
+
+/** Has a passkey of this site sign the gateway's challenge; what is to be sent. */
+export async function answerWithPasskey(challenge: string) {
+  const hashed = new Uint8Array(await crypto.subtle.digest("SHA-512", bytes(challenge)));
+  const signed = concat(bytes("SSHSIG"), ...[bytes("safeconduct-sign-in@v1"), bytes(""), bytes("sha512"), hashed].map(string));
+  const credential = (await navigator.credentials.get({
+    publicKey: { challenge: signed as Uint8Array<ArrayBuffer>, rpId: location.hostname, userVerification: "required", timeout: 120_000 },
+  })) as PublicKeyCredential | null;
+  const response = credential?.response as AuthenticatorAssertionResponse;
+  return {
+    challenge,
+    name: new TextDecoder().decode(response.userHandle ?? new ArrayBuffer(0)),
+    authenticator_data: url64(new Uint8Array(response.authenticatorData)),
+    client_data: url64(new Uint8Array(response.clientDataJSON)),
+    signature: url64(numbersOf(new Uint8Array(response.signature))),
+  };
 }

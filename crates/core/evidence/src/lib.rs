@@ -11,6 +11,6 @@ mod statement;
 mod wire;
 
 pub use key::{InvalidKey, PublicKey};
-pub use proof::{Enrolled, Moment, Proved, SignedApproval, Site, Unproved, prove, prove_all};
+pub use proof::{Enrolled, Moment, Proved, SignedApproval, Site, Unproved, check_presence, prove, prove_all};
 pub use signature::{InvalidSignature, Made, Page, Presence, Signature, to_be_signed};
 pub use statement::{CLOCK_TOLERANCE_SECONDS, InvalidStatement, NAMESPACE, Statement, Verdict, counts_at_most_until};

@@ -182,7 +182,11 @@ pub fn prove_all<'a>(
     (proved, left_out)
 }
 
-fn check_presence(presence: &Presence, key: &PublicKey, level: Level, site: &Site) -> Result<(), Unproved> {
+/// Decides whether who made a signature was where and how this level asks for: present, on a page of ours, checked by the authenticator.
+///
+/// # Errors
+/// [`Unproved`] names what is missing.
+pub fn check_presence(presence: &Presence, key: &PublicKey, level: Level, site: &Site) -> Result<(), Unproved> {
     if let Some(web) = &presence.web {
         if !site.origins.contains(&web.origin) {
             return Err(Unproved::ForeignOrigin);

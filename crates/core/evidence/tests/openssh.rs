@@ -1,13 +1,15 @@
 //! OpenSSH and we agree: its test vectors verify here, its signatures count here, and ours are accepted by the stock `ssh-keygen`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod support;
+#[allow(dead_code, reason = "each test uses a part")]
+#[path = "../../../testkit/src/signers.rs"]
+mod signers;
 
 use std::{fs, path::PathBuf, process::Command};
 
 use safeconduct_evidence::{Moment, NAMESPACE, PublicKey, Signature, SignedApproval, Verdict, prove};
 use safeconduct_model::Level;
-use support::{DOMAIN, FileKey, Passkey, SAID, SecurityKey, at, enrolled, envelope, person, site, statement};
+use signers::{DOMAIN, FileKey, Passkey, SAID, SecurityKey, at, enrolled, envelope, person, site, statement};
 
 fn vector(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../tests/vectors/sshsig").join(name);
@@ -40,12 +42,12 @@ fn one_bit_changed_anywhere_in_a_vector_is_refused() {
     let (namespace, data) = (text("namespace"), vector("signed-data"));
     for name in VECTORS {
         let key: PublicKey = text(&format!("{name}.pub")).parse().unwrap();
-        let blob = support::blob(&text(&format!("{name}.sig")));
+        let blob = signers::blob(&text(&format!("{name}.sig")));
         for place in 0..blob.len() {
             for bit in [0x01, 0x10, 0x80] {
                 let mut changed = blob.clone();
                 changed[place] ^= bit;
-                let accepted = Signature::from_armor(&support::armor(&changed))
+                let accepted = Signature::from_armor(&signers::armor(&changed))
                     .is_ok_and(|signature| *signature.key() == key && signature.verify(&namespace, &data).is_ok());
                 assert!(!accepted, "{name}: byte {place} of {}", blob.len());
             }
@@ -86,7 +88,7 @@ fn stock_ssh_keygen_accepts_what_we_export() {
     let (file, security, passkey) = (FileKey::of(1), SecurityKey::of(2), Passkey::at(DOMAIN));
     let signed = [
         (file.public(), file.sign(&text)),
-        (security.public(), security.sign(&text, support::BOTH)),
+        (security.public(), security.sign(&text, signers::BOTH)),
         (passkey.public(), passkey.sign(&text, &SAID)),
     ];
     for (key, signature) in signed {
@@ -127,7 +129,7 @@ fn other_sorts_of_keys_are_refused_by_name() {
     let refused = line.parse::<PublicKey>().unwrap_err().to_string();
     assert!(refused.contains("`ssh-rsa`") && refused.contains("ed25519"), "{refused}");
     // The neutral element: everybody signs with it.
-    let weak = support::armor(&[]);
+    let weak = signers::armor(&[]);
     assert!(weak.parse::<PublicKey>().is_err());
     let neutral = [&[0, 0, 0, 11][..], b"ssh-ed25519", &[0, 0, 0, 32, 1], &[0; 31]].concat();
     assert!(PublicKey::from_blob(&neutral).is_err());

@@ -1,12 +1,14 @@
 //! What must not count, written as the attacker would: each is refused, and says why.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-mod support;
+#[allow(dead_code, reason = "each test uses a part")]
+#[path = "../../../testkit/src/signers.rs"]
+mod signers;
 
 use proptest::prelude::*;
 use safeconduct_evidence::{Enrolled, Moment, Proved, SignedApproval, Statement, Unproved, Verdict, prove, prove_all};
 use safeconduct_model::{Envelope, Level, PrincipalName, Timestamp};
-use support::{BOTH, DOMAIN, FileKey, Passkey, SAID, Said, SecurityKey, at, enrolled, envelope, person, site, statement, words};
+use signers::{BOTH, DOMAIN, FileKey, Passkey, SAID, Said, SecurityKey, at, enrolled, envelope, person, site, statement, words};
 
 const SQL: &str = "update orders set state = 'paid' where id = 4711";
 
@@ -223,7 +225,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_or_refused_and_never_more(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        let armor = support::armor(&[b"SSHSIG\0\0\0\x01", &bytes[..]].concat());
+        let armor = signers::armor(&[b"SSHSIG\0\0\0\x01", &bytes[..]].concat());
         if let Ok(read) = safeconduct_evidence::Signature::from_armor(&armor) {
             prop_assert_eq!(read.to_armor(), armor);
         }

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use safeconduct_app::{Caller, CallerStanding, KeyView, SignedIn as AppSignedIn, TokenView};
 use safeconduct_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::texts;
+use super::{Unfit, texts};
 
 /// Signs in with a password.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
@@ -194,6 +195,42 @@ pub struct Token {
     /// The identity provider that vouched for the person, by its name in the settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
+}
+
+/// What a passkey signs to sign in: good once, for two minutes.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PasskeyChallenge {
+    /// The message of an SSH signature for `safeconduct-sign-in@v1`; the browser's challenge is that signature's pre-image.
+    pub challenge: String,
+}
+
+/// What an authenticator answered.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasskeySignIn {
+    pub challenge: String,
+    /// The user handle: a name.
+    pub name: String,
+    /// base64url, as all three.
+    pub authenticator_data: String,
+    pub client_data: String,
+    /// The signature's two numbers, 32 bytes each.
+    pub signature: String,
+}
+
+impl TryFrom<PasskeySignIn> for safeconduct_app::PasskeyAnswer {
+    type Error = Unfit;
+    fn try_from(given: PasskeySignIn) -> Result<Self, Unfit> {
+        let bytes = |field, text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|cause| Unfit::new(field, cause));
+        let signature = bytes("signature", &given.signature)?;
+        Ok(Self {
+            challenge: given.challenge,
+            name: given.name,
+            authenticator_data: bytes("authenticator_data", &given.authenticator_data)?,
+            client_data: String::from_utf8(bytes("client_data", &given.client_data)?).map_err(|cause| Unfit::new("client_data", cause))?,
+            signature: signature.try_into().map_err(|_| Unfit::new("signature", "64 bytes"))?,
+        })
+    }
 }
 
 /// A key that somebody signs approvals with.

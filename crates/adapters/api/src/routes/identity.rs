@@ -68,6 +68,34 @@ pub(crate) async fn browser_sign_in(
     Ok(([(header::SET_COOKIE, cookie)], Json(answer)).into_response())
 }
 
+/// A challenge for a passkey.
+#[utoipa::path(post, path = "/api/v1/browser/passkey", tag = "sign-in", security(()), responses(
+    (status = 200, body = dto::PasskeyChallenge),
+    (status = 403, description = "not from a page of the gateway's own", body = dto::Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn passkey_challenge(State(state): State<ApiState>, _page: FromPage) -> Result<Json<dto::PasskeyChallenge>, Failure> {
+    Ok(Json(dto::PasskeyChallenge { challenge: state.app.passkey_challenge()? }))
+}
+
+/// Signs a browser in with a passkey, as with a password.
+#[utoipa::path(post, path = "/api/v1/browser/passkey/sign-in", tag = "sign-in", security(()), request_body = dto::PasskeySignIn, responses(
+    (status = 200, body = dto::BrowserSignIn),
+    (status = 401, description = "one answer for everything that is not right", body = dto::Problem, content_type = "application/problem+json"),
+    (status = 403, description = "not from a page of the gateway's own", body = dto::Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn passkey_sign_in(
+    State(state): State<ApiState>,
+    _page: FromPage,
+    From(source): From,
+    Body(body): Body<dto::PasskeySignIn>,
+) -> Result<Response, Failure> {
+    // Nothing can be guessed here, so failures lock nobody out.
+    let signed_in = state.app.sign_in_with_passkey(body.try_into()?, &source).await?;
+    let cookie = browser::signed_in(&signed_in).ok_or_else(Failure::internal)?;
+    let answer = dto::BrowserSignIn::new(&signed_in, state.app.standing(&signed_in.caller));
+    Ok(([(header::SET_COOKIE, cookie)], Json(answer)).into_response())
+}
+
 /// Ends the sign-in whose token or cookie the call carries.
 #[utoipa::path(post, path = "/api/v1/sign-out", tag = "sign-in", responses((status = 204), (status = 401, body = dto::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn sign_out(State(state): State<ApiState>, Signed(caller): Signed) -> Result<impl IntoResponse, Failure> {

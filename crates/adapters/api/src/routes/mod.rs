@@ -59,6 +59,8 @@ fn quick_routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(identity::sign_in))
         .routes(routes!(identity::browser_sign_in))
+        .routes(routes!(identity::passkey_challenge))
+        .routes(routes!(identity::passkey_sign_in))
         .routes(routes!(providers::list))
         .routes(routes!(providers::leave))
         .routes(routes!(providers::sign_in))

@@ -1,5 +1,4 @@
 //! Signers in software, the one of an authenticator included: they make what the real ones make, and what those never would.
-#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, reason = "shared by tests that use parts of it and may panic")]
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -158,11 +157,18 @@ impl Passkey {
         public(&[b"sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", self.pair.public_key().as_ref(), self.domain.as_bytes()])
     }
 
-    pub fn sign(&self, text: &str, said: &Said<'_>) -> String {
-        let challenge = URL_SAFE_NO_PAD.encode(to_be_signed(NAMESPACE, text.as_bytes()));
+    /// What it answers a page that asks for a signature of this purpose: authenticator data, client data and signature.
+    pub fn answer(&self, namespace: &str, text: &str, said: &Said<'_>) -> (Vec<u8>, String, [u8; 64]) {
+        let challenge = URL_SAFE_NO_PAD.encode(to_be_signed(namespace, text.as_bytes()));
         let client_data = format!(r#"{{"type":"webauthn.get","challenge":"{challenge}","origin":"{}"{}"#, said.origin, said.rest);
-        let data = [&Sha256::digest(&self.domain)[..], &[said.flags], &4_u32.to_be_bytes(), &Sha256::digest(&client_data)].concat();
-        let signature = self.pair.sign(&SystemRandom::new(), &data).unwrap().as_ref().try_into().unwrap();
+        let data = [&Sha256::digest(&self.domain)[..], &[said.flags], &4_u32.to_be_bytes()].concat();
+        let signed = [&data[..], &Sha256::digest(&client_data)].concat();
+        let signature = self.pair.sign(&SystemRandom::new(), &signed).unwrap().as_ref().try_into().unwrap();
+        (data, client_data, signature)
+    }
+
+    pub fn sign(&self, text: &str, said: &Said<'_>) -> String {
+        let (_, client_data, signature) = self.answer(NAMESPACE, text, said);
         let (origin, extensions) = (said.origin.to_owned(), Vec::new());
         let made = Made::WebAuthn { signature, flags: said.flags, counter: 4, origin, client_data, extensions };
         Signature::new(self.public(), NAMESPACE.into(), made).to_armor()
