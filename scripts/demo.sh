@@ -5,7 +5,7 @@ set -euo pipefail
 
 step "packages"
 need_to_build
-need postgresql
+need postgresql openssh-client
 step "web app"
 scripts/web.sh --or-not
 step "build (the first time takes some minutes)"

@@ -125,8 +125,10 @@ fn may_see(from: &Crate, to: &Crate) -> bool {
     match (from.ring(), to.ring()) {
         (Ring::Core, Ring::Core) => CORE_ARROWS.contains(&(from.last(), to.last())),
         (Ring::App, Ring::Core) | (Ring::Adapter | Ring::Testkit, Ring::Core | Ring::App) => true,
-        // The verifier shares nothing with the gateway but the format.
-        (Ring::Binary, _) if from.last() == "safeconduct-verify" => to.at == "crates/core/ledger",
+        // The verifier shares nothing with the gateway but the formats.
+        (Ring::Binary, _) if from.last() == "safeconduct-verify" => {
+            ["crates/core/ledger", "crates/core/model", "crates/core/evidence"].contains(&to.at.as_str())
+        }
         (Ring::Binary, Ring::Core | Ring::App | Ring::Adapter) => true,
         (Ring::Bench, Ring::Core | Ring::App | Ring::Adapter | Ring::Testkit) => true,
         // How an exported ledger lies in a directory is written once, where the verifier reads it.

@@ -9,12 +9,14 @@ verifies a Safeconduct ledger offline, with nothing but its files and its public
 
 usage: safeconduct-verify DIR (--vkey KEY | --vkey-file FILE) [--checkpoint FILE]… [--json]
        safeconduct-verify --proof FILE (--vkey KEY | --vkey-file FILE) [--json]
+       safeconduct-verify receipt FILE (--vkey KEY | --vkey-file FILE) [--json]
 
   DIR                a ledger as files: `checkpoint`, `tile/…`, and `bodies/…` if they are to be checked
   --vkey KEY         the ledger's public key, `name+id+base64`; may be repeated
   --vkey-file FILE   the same, one key a line
   --checkpoint FILE  a checkpoint remembered from earlier, which the ledger must extend; may be repeated
   --proof FILE       verify one `.tlog-proof` and show its entry
+  receipt FILE       verify the receipt of one access request: who asked what, who approved it by which signature, what came of it
   --json             one line of JSON for machines
   --help, --version
 
@@ -41,6 +43,7 @@ pub struct Arguments {
 pub enum Target {
     Directory(PathBuf),
     Proof(PathBuf),
+    Receipt(PathBuf),
 }
 
 /// Reads the arguments after the program's name. The error is one line for people.
@@ -51,6 +54,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
     let mut options = true;
     while let Some(argument) = arguments.next() {
         let text = argument.to_str().unwrap_or_default();
+        if options && text == "receipt" && targets.is_empty() {
+            let file = arguments.next().ok_or("which receipt? name its file")?;
+            targets.push(Target::Receipt(file.into()));
+            continue;
+        }
         if !options || !text.starts_with('-') || text == "-" {
             targets.push(Target::Directory(argument.into()));
             continue;
@@ -77,8 +85,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
         return Err("whose ledger is it? give its public key with `--vkey` or `--vkey-file`".into());
     }
     let target = match (targets.pop(), targets.is_empty()) {
-        (Some(Target::Proof(_)), true) if !checkpoints.is_empty() => {
-            return Err("`--checkpoint` goes with a directory, not with `--proof`".into());
+        (Some(Target::Proof(_) | Target::Receipt(_)), true) if !checkpoints.is_empty() => {
+            return Err("`--checkpoint` goes with a directory, not with `--proof` or `receipt`".into());
         }
         (Some(target), true) => target,
         (None, _) => return Err("which ledger? give its directory, or a proof with `--proof`".into()),
@@ -111,6 +119,8 @@ mod tests {
             "--json --vkey=k+1+a= --vkey-file f --checkpoint c --checkpoint=d dir",
             Ok(r#"Directory("dir") ["k+1+a="] ["f"] ["c", "d"] true"#),
         );
+        check("receipt r --vkey k", Ok(r#"Receipt("r") ["k"] [] [] false"#));
+        check("-- receipt --vkey k", Err("--vkey"));
         check("--proof p --vkey k", Ok(r#"Proof("p") ["k"] [] [] false"#));
         check("--vkey k -- --dir", Ok(r#"Directory("--dir") ["k"] [] [] false"#));
         check("--help", Ok("Help"));
@@ -123,6 +133,8 @@ mod tests {
         check("dir", Err("--vkey"));
         check("--vkey k", Err("which ledger"));
         check("--vkey", Err("needs a value"));
+        check("receipt", Err("which receipt"));
+        check("receipt r p --vkey k", Err("one directory"));
         check("a b --vkey k", Err("one directory"));
         check("a --proof p --vkey k", Err("one directory"));
         check("--proof p --checkpoint c --vkey k", Err("not with `--proof`"));

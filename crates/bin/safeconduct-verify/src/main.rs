@@ -9,7 +9,7 @@ use safeconduct_ledger::canonical::{CanonicalError, to_canonical};
 use safeconduct_ledger::{
     BadPlace, Checkpoint, EntryProof, MAX_NOTE_BYTES, MAX_PROOF_BYTES, ProvedEntry, Report, VerifierKey, explain, verify_log,
 };
-use safeconduct_verify::Directory;
+use safeconduct_verify::{Directory, MAX_RECEIPT_BYTES, Proved, Receipt, printable};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -46,6 +46,11 @@ fn run(arguments: &Arguments) -> (String, String, u8) {
             let bytes = read(path, MAX_PROOF_BYTES)?;
             let proved = EntryProof::parse(&bytes).and_then(|proof| proof.verify(&keys));
             proved.map(|proved| Verdict::Entry(Box::new(proved))).map_err(|error| Failure::Proof(explain(&error)))
+        }
+        Target::Receipt(path) => {
+            let bytes = read(path, MAX_RECEIPT_BYTES)?;
+            let proved = Receipt::parse(&bytes).and_then(|receipt| receipt.verify(&keys));
+            proved.map(|proved| Verdict::Receipt(Box::new(proved))).map_err(|error| Failure::Receipt(error.to_string()))
         }
     });
     match (verdict, arguments.json) {
@@ -88,6 +93,7 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
 enum Verdict {
     Log(Box<Report>),
     Entry(Box<ProvedEntry>),
+    Receipt(Box<Proved>),
 }
 
 impl Verdict {
@@ -107,6 +113,7 @@ impl Verdict {
                 proved.checkpoint.checkpoint.size,
                 printable(&proved.checkpoint.signed_by),
             ),
+            Self::Receipt(proved) => write!(text, "receipt ok: {proved}"),
         };
         text
     }
@@ -114,6 +121,7 @@ impl Verdict {
     fn json(&self) -> String {
         match self {
             Self::Log(report) => json_line(true, "ledger", to_canonical(report.as_ref())),
+            Self::Receipt(proved) => json_line(true, "receipt", to_canonical(proved.as_ref())),
             // A leaf is canonical JSON already, and one that was parsed can be written.
             Self::Entry(proved) => json_line(true, "entry", Ok(proved.entry.to_leaf().unwrap_or_else(|_| b"null".to_vec()))),
         }
@@ -145,6 +153,8 @@ enum Failure {
     Bad(BadPlace),
     /// The proof does not hold.
     Proof(String),
+    /// The receipt does not hold.
+    Receipt(String),
     /// A key, a checkpoint or a file that was named could not be used.
     Unreadable(String),
 }
@@ -159,6 +169,7 @@ impl Failure {
             Self::Bad(BadPlace { index: None, path: None, what }) => format!("ledger BROKEN: {}\n", printable(what)),
             Self::Bad(place) => format!("ledger BROKEN at {}\n", printable(&place.to_string())),
             Self::Proof(what) => format!("proof BROKEN: {}\n", printable(what)),
+            Self::Receipt(what) => format!("receipt BROKEN: {}\n", printable(what)),
             Self::Unreadable(what) => format!("error: {}\n", printable(what)),
         }
     }
@@ -166,7 +177,7 @@ impl Failure {
     fn json(&self) -> String {
         match self {
             Self::Bad(place) => json_line(false, "bad_place", to_canonical(place)),
-            Self::Proof(what) | Self::Unreadable(what) => json_line(false, "error", to_canonical(what)),
+            Self::Proof(what) | Self::Receipt(what) | Self::Unreadable(what) => json_line(false, "error", to_canonical(what)),
         }
     }
 }
@@ -175,16 +186,6 @@ impl Failure {
 fn json_line(ok: bool, name: &str, value: Result<Vec<u8>, CanonicalError>) -> String {
     let value = value.ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| "null".into());
     format!("{{\"{name}\":{value},\"ok\":{ok}}}\n")
-}
-
-/// Text from a log may be anybody's: nothing in it may steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() || is_invisible(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }).collect()
-}
-
-/// Marks that reorder or hide text: zero-width characters, bidirectional controls, the byte-order mark.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn count(n: u64, one: &str, many: &str) -> String {

@@ -50,6 +50,7 @@ const VERBS: &[&[&str]] = &[
     &["token"],
     &["key"],
     &["key", "enrol"],
+    &["receipt"],
     &["clock"],
     &["status"],
     &["doctor"],

@@ -47,6 +47,9 @@ pub struct LedgerVerify {
     /// Verify this export instead of the server's ledger
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Verify this receipt instead; see `receipt`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "checkpoint"])]
+    pub receipt: Option<PathBuf>,
     /// The ledger's public key, if not the pinned one
     #[arg(long, value_name = "KEY")]
     pub vkey: Option<String>,
@@ -182,4 +185,14 @@ pub struct PolicyFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     Postgres,
+}
+
+/// Arguments of `receipt`.
+#[derive(Debug, Args)]
+pub struct Receipt {
+    /// Its id, `rq-…` or `gr-…`
+    pub id: String,
+    /// Write it here instead of to standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<std::path::PathBuf>,
 }

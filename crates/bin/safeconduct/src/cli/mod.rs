@@ -101,6 +101,8 @@ pub enum Verb {
     /// Show what happened in a session
     Replay(Replay),
 
+    /// Write the receipt of an access request: a file that proves, offline, who asked, who approved and what came of it
+    Receipt(Receipt),
     /// Read and verify the ledger
     #[command(subcommand)]
     Ledger(Ledger),

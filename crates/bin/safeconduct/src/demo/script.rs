@@ -13,9 +13,11 @@ use super::{
 };
 use crate::failure::{Exit, Failure};
 
-/// Arguments of `psql` that make its output the same everywhere.
+/// How long the newest entry may be without a checkpoint.
+const COVERED_WITHIN: Duration = Duration::from_secs(5);
 /// How long the server may take to end a process after a revocation.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
+/// Arguments of `psql` that make its output the same everywhere.
 const PSQL: [&str; 6] = ["-X", "-q", "-A", "-t", "-P", "pager=off"];
 
 /// Plays it from the first scene to the last.
@@ -26,6 +28,7 @@ pub async fn play(stage: &Stage) -> Result<(), Failure> {
     scene.held_and_approved().await?;
     scene.denied().await?;
     scene.exact_run().await?;
+    scene.signed().await?;
     scene.own_approval().await?;
     scene.policy_alone().await?;
     scene.revoked(&grant).await?;
@@ -137,6 +140,48 @@ impl Scenes<'_> {
         check_plain(waiting.end().await? == 0, "alice sees the row it returned")?;
         let state = self.state("alice", &request).await?;
         check_plain(state == "settled", "and it is settled: it will never run again")
+    }
+
+    async fn signed(&mut self) -> Result<(), Failure> {
+        self.title("What reaches beyond the tables takes a signature: a record of an approval is not enough.");
+        let key = self.stage.folder().join("bobs-key");
+        let made = std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+        if !made.is_ok_and(|status| status.success()) {
+            println!("      - left out: there is no `ssh-keygen` here (Debian: openssh-client)");
+            return Ok(());
+        }
+        let (private, public) = (key.display().to_string(), format!("{}.pub", key.display()));
+        let said = self.run("ann", &["key", "enrol", "bob", &public, "--reason", "bob's new laptop", "--json"]).await?;
+        let enrolment = field(&json(&said.out)?, "id")?;
+        self.approve("abe", &enrolment).await?;
+        passed("bob's key is enrolled: ann asked, abe approved");
+        let mut waiting =
+            Talk::start(self.stage, "alice", &["run", "orders-db", "--reason", "the planner is lost", "--", "analyze orders"])?;
+        let request = id_in(&waiting.hear("rq-").await?)?;
+        let said = self.run("bob", &["show", &request, "--json"]).await?;
+        let digest = field(&json(&said.out)?, "digest")?;
+        let said = self.run("bob", &["approve", &request, "--yes", "--digest", &digest]).await?;
+        check(said.code == 3 && said.err.contains("APPROVE-004"), "bob's word alone is refused (exit 3, APPROVE-004)", &said)?;
+        let said = self.run("bob", &["approve", &request, "--yes", "--digest", &digest, "--key", &private]).await?;
+        check(said.code == 0, "with his signature it counts", &said)?;
+        check_plain(waiting.end().await? == 0, "and alice's statement ran")?;
+        let receipt = self.stage.folder().join("receipt.json");
+        // The newest entries are under a checkpoint within a second.
+        let mut said = self.run("carol", &["receipt", &request, "--out", &receipt.display().to_string()]).await?;
+        let since = Instant::now();
+        while said.err.contains("LEDGER-001") && since.elapsed() < COVERED_WITHIN {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            said = self.run("carol", &["receipt", &request, "--out", &receipt.display().to_string()]).await?;
+        }
+        check(said.code == 0, "carol takes its receipt: who asked, who signed, what came of it, each step proved", &said)?;
+        let path = receipt.display().to_string();
+        let said = self.run("carol", &["ledger", "verify", "--receipt", &path]).await?;
+        check(said.code == 0 && said.out.contains("signed with SHA256:"), "it verifies, bob's signature included", &said)?;
+        let text = std::fs::read_to_string(&receipt).map_err(|error| Failure::local("reading the receipt", &error))?;
+        let forged = text.replace("analyze orders", "analyze prices");
+        std::fs::write(&receipt, forged).map_err(|error| Failure::local("writing the receipt", &error))?;
+        let said = self.run("carol", &["ledger", "verify", "--receipt", &path]).await?;
+        check(said.code != 0 && said.err.contains("not what the ledger commits to"), "with another statement in it, it does not", &said)
     }
 
     async fn own_approval(&mut self) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use safeconduct_api::dto;
 use safeconduct_ledger::{
     Checkpoint, EntryProof, Report, SignedCheckpoint, StoredBody, VerifierKey, consistency_proof, explain, tile, verify_log,
 };
-use safeconduct_verify::Directory;
+use safeconduct_verify::{Directory, Receipt};
 
 use super::{
     Context,
@@ -33,7 +33,7 @@ pub async fn run(context: &Context, verb: Ledger) -> Result<(), Failure> {
 }
 
 /// The key that was pinned at sign-in, unless another is named.
-fn key(context: &Context, named: Option<&str>) -> Result<VerifierKey, Failure> {
+pub fn key(context: &Context, named: Option<&str>) -> Result<VerifierKey, Failure> {
     let pinned = context.home.profile()?.map(|profile| profile.ledger_key);
     let key = named.map(ToOwned::to_owned).or(pinned);
     let key = key.ok_or_else(|| Failure::usage("whose ledger is it?").next("sign in once, or name its public key with `--vkey`"))?;
@@ -52,6 +52,14 @@ fn remembered(context: &Context, key: &VerifierKey) -> Result<Option<Checkpoint>
 
 async fn verify(context: &Context, args: cli::LedgerVerify) -> Result<(), Failure> {
     let key = key(context, args.vkey.as_deref())?;
+    if let Some(file) = &args.receipt {
+        let bytes = std::fs::read(file).map_err(|error| Failure::local(&format!("reading {}", file.display()), &error))?;
+        let proved = Receipt::parse(&bytes).and_then(|receipt| receipt.verify(&[key])).map_err(Failure::ledger)?;
+        if context.output.json {
+            return context.output.json(&serde_json::json!({ "verified": true, "receipt": proved }));
+        }
+        return context.output.line(format!("verified: {proved}").trim_end());
+    }
     let mut checkpoints = Vec::new();
     for file in &args.checkpoint {
         let note = std::fs::read(file).map_err(|error| Failure::local(&format!("reading {}", file.display()), &error))?;

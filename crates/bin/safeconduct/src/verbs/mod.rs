@@ -12,6 +12,7 @@ mod ledger_remote;
 mod local;
 mod loopback;
 mod policy;
+mod receipt;
 mod run;
 mod sessions;
 mod show;
@@ -64,6 +65,7 @@ pub async fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Sessions(args) => sessions::list(context, args).await,
         Verb::Kill(args) => sessions::kill(context, args).await,
         Verb::Replay(args) => sessions::replay(context, args).await,
+        Verb::Receipt(args) => receipt::receipt(context, args).await,
         Verb::Ledger(verb) => ledger::run(context, verb).await,
         Verb::Policy(verb) => policy::run(context, verb).await,
         Verb::User(verb) => administration::user(context, verb).await,
