@@ -169,6 +169,7 @@ pub fn settings() -> Settings {
         token_days: 90,
         bundle_watched: false,
         signing_page: None,
+        roster: None,
     }
 }
 

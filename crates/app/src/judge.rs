@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use safeconduct_lifecycle::{Access, Reviewer};
 use safeconduct_model::{
-    Action, Counted, Decision, Envelope, Operation, OperationSet, Outcome, Principal, PrincipalKind, PrincipalName, Reason, Resource,
-    Scope, Timestamp,
+    Action, Counted, Decision, Envelope, Level, Operation, OperationSet, Outcome, Principal, PrincipalKind, PrincipalName, Reason,
+    Resource, Scope, Timestamp,
 };
 use safeconduct_policy::{ApprovalQuestion, Approvals, AskedContext, Evaluation, FactsContext, NowContext};
 use safeconduct_sql::Facts;
@@ -29,6 +29,10 @@ impl World {
     pub fn judge(&self, question: &Question<'_>, now: Timestamp) -> Decision {
         if question.principal.disabled {
             return self.rule_denies("the requester is disabled");
+        }
+        // Administration stays possible: that is how the right policy gets into force. No key or group that it changes counts by itself.
+        if !self.policy_is_signed() && !question.operations.iter().all(Operation::is_administration) {
+            return self.rule_denies("the policy in force is not one that the holders of the root keys signed");
         }
         let others = self.directory.administrators_other_than(Some(&question.principal.name));
         let now = NowContext {
@@ -84,14 +88,31 @@ impl World {
 
     /// How the givers of earlier approvals stand now. Those whose approval nothing proves that policy asks for are not among them.
     pub fn reviewers(&self, access: &Access, facts: Option<&Facts>, now: Timestamp) -> Vec<Reviewer> {
-        let unproved = self.unproved(access, facts, now);
+        if access.approvals.is_empty() {
+            return Vec::new();
+        }
+        let level = self.level(&access.envelope, facts, now);
+        let unproved = self.unproved_at(access, level, now);
         let proved = access.approvals.iter().filter(|a| !unproved.contains_key(&a.approver));
-        proved.filter_map(|a| self.reviewer(&a.approver, &access.envelope, facts, now)).collect()
+        proved.filter_map(|a| self.reviewer_at(&a.approver, &access.envelope, facts, level, now)).collect()
     }
 
     /// How one person stands as a would-be approver. `None` for a name nobody has.
     pub fn reviewer(&self, name: &PrincipalName, envelope: &Envelope, facts: Option<&Facts>, now: Timestamp) -> Option<Reviewer> {
-        let approver = self.directory.find(name)?;
+        self.reviewer_at(name, envelope, facts, self.level(envelope, facts, now), now)
+    }
+
+    fn reviewer_at(
+        &self,
+        name: &PrincipalName,
+        envelope: &Envelope,
+        facts: Option<&Facts>,
+        level: Level,
+        now: Timestamp,
+    ) -> Option<Reviewer> {
+        let known = self.directory.find(name)?;
+        let limited = self.as_signed_for(known, level);
+        let approver = limited.as_ref().unwrap_or(known);
         let may_approve = match (self.directory.find(&envelope.requester), self.resource(&envelope.resource)) {
             (Some(requester), Some(resource)) if approver.kind == PrincipalKind::Person => {
                 let facts = facts.map(facts_context);
@@ -124,10 +145,11 @@ impl World {
 
     /// Everybody who could approve it.
     pub fn eligible(&self, envelope: &Envelope, facts: Option<&Facts>, now: Timestamp) -> Vec<Reviewer> {
+        let level = self.level(envelope, facts, now);
         self.directory
             .iter()
             .filter(|p| p.kind == PrincipalKind::Person && !p.disabled && p.name != envelope.requester)
-            .filter_map(|p| self.reviewer(&p.name, envelope, facts, now))
+            .filter_map(|p| self.reviewer_at(&p.name, envelope, facts, level, now))
             .filter(|r| safeconduct_lifecycle::check_reviewer(envelope, r).is_ok())
             .collect()
     }

@@ -69,7 +69,7 @@ pub use providers::{Arrived, CommandLine, Leaving, Returned};
 pub use publish::News;
 pub use requests::{AskedFor, NewAccessRequest, Preview};
 pub use search::{Found, FoundEntry, LedgerQuery};
-pub use signed::{KeyView, SignedStatement};
+pub use signed::{KeyView, SignedRoster, SignedStatement};
 pub use standing::CallerStanding;
 pub use start::{Person, SecretError, StartError, read_secret};
 pub use traces::{AccessSteps, Happened, SessionSteps, StatementStep, Traced};

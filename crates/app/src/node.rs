@@ -29,6 +29,7 @@ use crate::{
     problem::{Problem, ProblemKind},
     providers::Arrivals,
     publish::News,
+    signed::SignedRoster,
     turns::Turns,
     world::{Work, World},
 };
@@ -64,6 +65,8 @@ pub struct Settings {
     pub bundle_watched: bool,
     /// Digest of the document that people sign with in a browser: recorded at each start, so that anybody can compare.
     pub signing_page: Option<Digest>,
+    /// Whose keys, groups and policies count for approvals that are signed, if that is not left to the store.
+    pub roster: Option<SignedRoster>,
 }
 
 impl Settings {

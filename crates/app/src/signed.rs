@@ -3,11 +3,11 @@
 //! Nothing here believes the record: whenever an approval counts, its statement and signature are checked again against the envelope as
 //! its digest is worked out now, the keys enrolled, and the level that the policy in force asks for.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use safeconduct_evidence::{Enrolled, Moment, SignedApproval, Site, Unproved, Verdict, prove, prove_all};
-use safeconduct_lifecycle::{Access, AccessState, Actor, Approval, Command, Evidence};
-use safeconduct_model::{Change, Envelope, Level, Outcome, PrincipalKind, PrincipalName, Timestamp};
+use safeconduct_evidence::{Enrolled, InvalidRoster, Moment, Roots, Roster, SignedApproval, Site, Unproved, Verdict, prove, prove_all};
+use safeconduct_lifecycle::{Access, AccessState, Actor, Approval, Command, Evidence, PolicyEvent, StreamId};
+use safeconduct_model::{Change, Digest, Envelope, Level, Outcome, Principal, PrincipalKind, PrincipalName, Timestamp};
 use safeconduct_policy::Approvals;
 use safeconduct_sql::Facts;
 
@@ -25,6 +25,19 @@ const MOST_KEYS: usize = 10;
 #[derive(Debug, Default)]
 pub(crate) struct Trust {
     pub site: Site,
+    /// Whose keys and groups count, and which policies: where there is one, the store's word for it does not.
+    pub roster: Option<Roster>,
+}
+
+/// A roster and what it is checked with. It comes from outside of the store, and so do the roots.
+#[derive(Clone, Debug)]
+pub struct SignedRoster {
+    pub roots: Roots,
+    pub text: String,
+    /// One armored signature after another.
+    pub signatures: String,
+    /// The highest epoch that is remembered outside of the store.
+    pub highest_epoch: u64,
 }
 
 /// A statement about an access request and the signature under it, as they came.
@@ -44,24 +57,25 @@ impl World {
         self.judge_envelope(envelope, facts, Approvals::Unknown, now).obligations.level
     }
 
-    /// The keys somebody has enrolled.
+    /// The keys somebody has enrolled: those of the roster if there is one.
     pub fn enrolled(&self, name: &PrincipalName) -> Vec<Enrolled> {
+        if let Some(roster) = &self.trust.roster {
+            let Some(member) = roster.people.get(name) else { return Vec::new() };
+            let since = |line: &str| {
+                let known = self.directory.keys_of(name).find(|(known, _)| *known == line);
+                known.map(|(_, since)| since).unwrap_or_default()
+            };
+            return member.keys.iter().filter_map(|line| Some(Enrolled { key: line.parse().ok()?, since: since(line) })).collect();
+        }
         let keys = self.directory.keys_of(name);
         keys.filter_map(|(line, since)| Some(Enrolled { key: line.parse().ok()?, since })).collect()
     }
 
-    /// Recorded approvals that count for nothing because no signature proves them, each with the reason.
-    pub fn unproved(&self, access: &Access, facts: Option<&Facts>, now: Timestamp) -> BTreeMap<PrincipalName, Unproved> {
-        if access.approvals.is_empty() {
+    /// Recorded approvals that count for nothing because no signature proves them at this level, each with the reason.
+    pub fn unproved_at(&self, access: &Access, level: Level, now: Timestamp) -> BTreeMap<PrincipalName, Unproved> {
+        if level == Level::Recorded {
             return BTreeMap::new();
         }
-        match self.level(&access.envelope, facts, now) {
-            Level::Recorded => BTreeMap::new(),
-            level => self.unproved_at(access, level, now),
-        }
-    }
-
-    fn unproved_at(&self, access: &Access, level: Level, now: Timestamp) -> BTreeMap<PrincipalName, Unproved> {
         let signed = access.approvals.iter().filter_map(as_signed);
         let (proved, left_out) = prove_all(&access.envelope, signed, |name| self.enrolled(name), level, &self.trust.site, now);
         let mut unproved: BTreeMap<_, _> = left_out.into_iter().collect();
@@ -71,6 +85,21 @@ impl World {
             }
         }
         unproved
+    }
+
+    /// The person as far as the roster goes, where approvals are signed and there is one: in no group that it does not name.
+    pub fn as_signed_for(&self, approver: &Principal, level: Level) -> Option<Principal> {
+        let roster = self.trust.roster.as_ref().filter(|_| level > Level::Recorded)?;
+        let member = roster.people.get(&approver.name);
+        let mut limited = approver.clone();
+        limited.groups.retain(|group, _| member.is_some_and(|member| member.groups.contains(group)));
+        limited.disabled |= member.is_none();
+        Some(limited)
+    }
+
+    /// True if the policy in force is one that the roster's keepers signed, or there is no roster.
+    pub fn policy_is_signed(&self) -> bool {
+        self.trust.roster.as_ref().is_none_or(|roster| roster.policies.contains(&self.bundle.hash))
     }
 
     /// Refuses a key that could not sign, is somebody's already, or is one too many. Gives the line to record.
@@ -94,6 +123,21 @@ impl World {
             None if self.directory.keys_of(name).count() >= MOST_KEYS => Err(format!("`{name}` has {MOST_KEYS} keys already")),
             None => Ok(()),
         }
+    }
+}
+
+impl SignedRoster {
+    /// The roster, if enough of the roots signed it and none with a higher epoch was in force.
+    pub(crate) fn prove(&self, gateway: &str, highest_epoch: u64) -> Result<Roster, InvalidRoster> {
+        Roster::prove(&self.text, &self.signatures, &self.roots, gateway, highest_epoch)
+    }
+}
+
+/// Says in the ledger which roster is in force, unless it was.
+pub(crate) fn record_roster(work: &mut Work, roster: &Roster, text: &str) {
+    if work.world.trust.roster.as_ref() != Some(roster) {
+        let event = PolicyEvent::RosterApplied { epoch: roster.epoch, digest: Digest::of_bytes(text.as_bytes()), at: work.now };
+        work.push(StreamId::Policy, event);
     }
 }
 
@@ -131,27 +175,60 @@ impl App {
         Ok(views.collect())
     }
 
+    /// Puts another roster into force: what no longer counts is taken back at once. Returns its epoch.
+    ///
+    /// # Errors
+    /// `ROSTER-001` if it is not believed; then the one before stays.
+    pub async fn apply_roster(&self, signed: &SignedRoster) -> Result<u64, Problem> {
+        let (guard, mut work) = self.begin().await;
+        let highest = work.world.trust.roster.as_ref().map_or(0, |roster| roster.epoch).max(signed.highest_epoch);
+        let roster = signed.prove(&self.node.settings.gateway, highest).map_err(|invalid| {
+            Problem::new("ROSTER-001", ProblemKind::Invalid, "the roster is not believed")
+                .why(invalid.to_string())
+                .next("see the operating guide, \"Root keys and the roster\"; the roster before it stays in force")
+        })?;
+        let epoch = roster.epoch;
+        record_roster(&mut work, &roster, &signed.text);
+        work.world.trust = Arc::new(Trust { site: work.world.trust.site.clone(), roster: Some(roster) });
+        self.rejudge_all(&mut work);
+        self.commit(guard, work).await?;
+        Ok(epoch)
+    }
+
+    /// The epoch of the roster in force, if there is one.
+    #[must_use]
+    pub fn roster_epoch(&self) -> Option<u64> {
+        self.world().trust.roster.as_ref().map(|roster| roster.epoch)
+    }
+
     /// Takes back, at a start, what the store says was approved and no signature proves.
     pub(crate) fn revoke_unproved(&self, work: &mut Work) {
-        if work.world.bundle.policy.highest_level() == Level::Recorded {
+        let signed_policy = work.world.policy_is_signed();
+        if signed_policy && work.world.bundle.policy.highest_level() == Level::Recorded {
             return;
         }
         let open: Vec<_> = work.world.access.values().filter(|a| !a.state.is_final()).cloned().collect();
         for access in open {
             let facts = self.facts_of(&work.world, &access.envelope);
             let level = work.world.level(&access.envelope, facts.as_deref(), work.now);
-            if level == Level::Recorded || access.state == AccessState::Pending {
+            if (signed_policy && level == Level::Recorded) || access.state == AccessState::Pending {
                 // What waits is counted, and proved, when it is decided.
                 continue;
             }
             let unproved = work.world.unproved_at(&access, level, work.now);
             let judgement = work.world.judge_standing(&access, facts.as_deref(), work.now);
-            let lasts_too_long = matches!(access.state, AccessState::Active { until, .. } if until > latest_end(&access));
+            let lasts_too_long =
+                level > Level::Recorded && matches!(access.state, AccessState::Active { until, .. } if until > latest_end(&access));
             if judgement.outcome == Outcome::Allow && !lasts_too_long {
                 continue;
             }
             let reasons: Vec<String> = unproved.iter().map(|(name, why)| format!("{name}: {why}")).collect();
-            let why = if reasons.is_empty() { "it lasts longer than was signed".to_owned() } else { reasons.join("; ") };
+            let why = match (signed_policy, reasons.is_empty()) {
+                (false, _) => "the policy in force is not one that the holders of the root keys signed".to_owned(),
+                (true, true) if lasts_too_long => "it lasts longer than was signed".to_owned(),
+                (true, true) => "policy no longer allows it with those that count".to_owned(),
+                (true, false) => reasons.join("; "),
+            };
             let id = &access.envelope.access_request;
             tracing::error!(access_request = %id, why, "approved in the store, proved by nobody");
             let by = Actor::Gateway { cause: "evidence".to_owned() };

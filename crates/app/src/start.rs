@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use safeconduct_evidence::Roster;
 use safeconduct_lifecycle::{AccessState, Actor, Command, Event, ExactOutcome, NodeEvent, PolicyEvent, SessionEvent, StreamId, Withdrawal};
 use safeconduct_model::{Change, GroupName, MintingKey, Origin, PrincipalName, SecretRef};
 use safeconduct_policy::BundleFiles;
@@ -19,7 +20,7 @@ use crate::{
     node::{App, Node, Ports, Settings},
     ports::{AccessQuery, Recovered, SessionQuery, Stored, ValueChange, What},
     problem::{Problem, ProblemKind},
-    signed::Trust,
+    signed::{Trust, record_roster},
     world::{Work, World},
 };
 
@@ -41,6 +42,9 @@ pub enum StartError {
     Parser(#[source] std::io::Error),
     #[error("the figures can't be kept")]
     Meters(#[source] prometheus::Error),
+    /// Root keys are set, and what they should have signed is not there or not theirs.
+    #[error("the roster is not believed")]
+    Roster(#[source] safeconduct_evidence::InvalidRoster),
     #[error("the ledger's own key can't be read")]
     Key(#[source] safeconduct_ledger::KeyError),
     /// The checkpoint was changed, or belongs to another log.
@@ -95,7 +99,14 @@ impl App {
         let high_water = store.high_water().await.map_err(Problem::from)?;
         let behind = high_water.map_or(0, |mark| (mark.micros() - ports.clock.now().micros()) / 1_000_000);
         let mut world = read_world(&ports).await?;
-        world.trust = Arc::new(Trust { site: settings.site() });
+        let roster = match &settings.roster {
+            Some(signed) => {
+                let highest = highest_epoch(&ports).await?.max(signed.highest_epoch);
+                Some(signed.prove(&settings.gateway, highest).map_err(StartError::Roster)?)
+            }
+            None => None,
+        };
+        world.trust = Arc::new(Trust { site: settings.site(), roster: None });
         let sign_ins = SignIns::read(store.values(SIGN_INS).await.map_err(Problem::from)?, &world);
         // A secret lives no longer than its sign-in and the grants it was made for, whatever the store still holds.
         let mut door_secrets = read_door_secrets(store.values(DOOR_SECRETS).await.map_err(Problem::from)?);
@@ -145,7 +156,7 @@ impl App {
             }),
         };
         app.load_active_bundle().await?;
-        app.recover(behind, restored).await?;
+        app.recover(behind, restored, roster).await?;
         app.tick().await?;
         Ok(app)
     }
@@ -166,7 +177,7 @@ impl App {
     }
 
     /// Ends what was in the middle when the node stopped, and says so in the ledger.
-    async fn recover(&self, behind: i64, restored: Option<String>) -> Result<(), Problem> {
+    async fn recover(&self, behind: i64, restored: Option<String>, roster: Option<Roster>) -> Result<(), Problem> {
         let recovered = self.node.ports.recorder.recover().await?;
         let stopped_in_order = self.stopped_in_order().await?;
         let (guard, mut work) = self.begin().await;
@@ -225,6 +236,10 @@ impl App {
                 }
                 _ => {}
             }
+        }
+        if let (Some(roster), Some(signed)) = (roster, &self.node.settings.roster) {
+            record_roster(&mut work, &roster, &signed.text);
+            work.world.trust = Arc::new(Trust { site: work.world.trust.site.clone(), roster: Some(roster) });
         }
         self.revoke_unproved(&mut work);
         self.commit(guard, work).await?;
@@ -500,6 +515,16 @@ async fn read_world(ports: &Ports) -> Result<World, Problem> {
     // As long as everybody's history, and nothing in it matters but its length.
     world.skip(StreamId::SignIns, ports.store.version(StreamId::SignIns).await?);
     Ok(world)
+}
+
+/// The highest epoch of a roster that the ledger knows to have been in force.
+async fn highest_epoch(ports: &Ports) -> Result<u64, Problem> {
+    let policy = ports.store.load(StreamId::Policy).await?;
+    let epochs = policy.iter().filter_map(|stored| match &stored.event {
+        Some(Event::Policy(PolicyEvent::RosterApplied { epoch, .. })) => Some(*epoch),
+        _ => None,
+    });
+    Ok(epochs.max().unwrap_or_default())
 }
 
 async fn door_salt_key(ports: &Ports) -> Result<[u8; 32], Problem> {

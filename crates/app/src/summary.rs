@@ -28,6 +28,7 @@ impl Summary {
             Event::Session(event) => of_session(event),
             Event::Directory(event) => of_directory(event),
             Event::SignIn(event) => of_sign_in(event),
+            Event::Policy(PolicyEvent::RosterApplied { epoch, .. }) => by_gateway(format!("roster {epoch} is in force")),
             Event::Policy(PolicyEvent::BundleApplied { hash, by, standing_privilege, .. }) => {
                 let alone = standing_privilege.as_ref().map_or(String::new(), |why| format!("; standing privilege: {why}"));
                 by_actor(by, format!("policy {hash} applies{alone}"))

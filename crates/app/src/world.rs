@@ -7,8 +7,7 @@ use std::{
 
 use rpds::RedBlackTreeMapSync;
 use safeconduct_lifecycle::{
-    Access, AccessEvent, Directory, DirectoryEvent, Event, NodeEvent, PolicyEvent, Refused, Session, StreamId, decide, evolve,
-    evolve_session,
+    Access, AccessEvent, Directory, DirectoryEvent, Event, NodeEvent, Refused, Session, StreamId, decide, evolve, evolve_session,
 };
 use safeconduct_model::{AccessRequestId, PrincipalName, Resource, ResourceName, SessionId, Timestamp};
 use safeconduct_policy::Bundle;
@@ -112,11 +111,7 @@ impl World {
                         self.frozen = Some(format!("the clock is {seconds} s behind the latest recorded time"));
                     }
                     Event::Node(NodeEvent::ClockConfirmed { .. }) => self.frozen = None,
-                    Event::Policy(PolicyEvent::BundleApplied { .. })
-                    | Event::Node(_)
-                    | Event::SignIn(_)
-                    | Event::Access(_)
-                    | Event::Session(_) => {}
+                    Event::Policy(_) | Event::Node(_) | Event::SignIn(_) | Event::Access(_) | Event::Session(_) => {}
                 }
             }
         }

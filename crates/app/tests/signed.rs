@@ -396,3 +396,127 @@ mod passkeys {
         assert_eq!(house.state(&view.access.envelope.access_request).await.name(), "active");
     }
 }
+
+mod rosters {
+    use safeconduct_app::{SignedRoster, StartError};
+    use safeconduct_evidence::{Member, ROSTER_NAMESPACE, Roots, Roster};
+    use safeconduct_lifecycle::{Actor, DirectoryEvent};
+    use safeconduct_model::{Digest, Timestamp};
+    use safeconduct_testkit::signers::FileKey;
+
+    use super::*;
+
+    const ROOTS: [u8; 3] = [101, 102, 103];
+
+    fn key_of(name: &str) -> FileKey {
+        FileKey::of(name.as_bytes()[0])
+    }
+
+    fn sealed(roster: &Roster, seeds: &[u8]) -> SignedRoster {
+        let text = roster.to_text().unwrap();
+        let signatures = seeds.iter().map(|seed| FileKey::of(*seed).sign_for(ROSTER_NAMESPACE, &text)).collect();
+        let roots = Roots { keys: ROOTS.map(|seed| FileKey::of(seed).public()).into(), needed: 2 };
+        SignedRoster { roots, text, signatures, highest_epoch: 0 }
+    }
+
+    async fn roster(house: &House, epoch: u64, people: &[(&str, &str)]) -> Roster {
+        let policy = house.app.status().await.policy;
+        let member = |(name, group): &(&str, &str)| {
+            let member = Member { groups: [parsed(group)].into(), keys: [key_of(name).public().to_string()].into() };
+            (parsed(name), member)
+        };
+        Roster { v: 1, gateway: "test".into(), epoch, policies: [policy].into(), people: people.iter().map(member).collect() }
+    }
+
+    /// bob and dora sign, as the roster says that two of the three root keys signed.
+    async fn house() -> House {
+        let house = super::house("signed").await;
+        for name in ["bob", "dora", "mallory"] {
+            house.changed(Change::EnrolKey { name: parsed(name), key: key_of(name).public().to_string() }).await;
+        }
+        house.advance(1).await;
+        let roster = roster(&house, 3, &[("bob", "dba"), ("dora", "dba")]).await;
+        house.with_roster(sealed(&roster, &ROOTS[..2])).await.unwrap()
+    }
+
+    fn signed_by(house: &House, view: &AccessView, who: &str) -> SignedStatement {
+        let statement = about(house, view, Verdict::Approve, who).to_text().unwrap();
+        let signature = key_of(who).sign(&statement);
+        SignedStatement { statement, signature }
+    }
+
+    /// Writes to the directory as somebody with the store's files would; the gateway starts with what it had.
+    async fn directory_forged(house: House, events: Vec<DirectoryEvent>, roster: SignedRoster) -> House {
+        let expected = house.store.load(StreamId::Directory).await.unwrap().len() as u64;
+        let events = events.into_iter().map(Into::into).collect();
+        let append = Append { stream: StreamId::Directory, expected, events, row: None };
+        house.store.append(vec![append], house.app.now()).await.unwrap();
+        house.with_roster(roster).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn f54_a_key_or_group_that_the_store_alone_vouches_for_counts_for_nothing() {
+        let house = house().await;
+        let sealed = sealed(&roster(&house, 3, &[("bob", "dba"), ("dora", "dba")]).await, &ROOTS[1..]);
+        let (at, by) = (Timestamp::default(), Actor::Gateway { cause: "nobody".into() });
+        let forged = vec![
+            DirectoryEvent::MemberAdded { group: parsed("dba"), name: parsed("mallory"), at, by: by.clone() },
+            DirectoryEvent::KeyEnrolled { name: parsed("bob"), key: FileKey::of(77).public().to_string(), at, by },
+        ];
+        let house = directory_forged(house, forged, sealed).await;
+        let view = house.window("alice", WRITE, 600).await.unwrap();
+        assert!(!view.eligible.contains(&parsed("mallory")), "{:?}", view.eligible);
+        let refused = approve(&house, "mallory", &view, signed_by(&house, &view, "mallory")).await.unwrap_err();
+        assert_eq!(refused.code, "REQ-008", "she may not even see it");
+        let statement = about(&house, &view, Verdict::Approve, "bob").to_text().unwrap();
+        let signature = FileKey::of(77).sign(&statement);
+        assert_eq!(approve(&house, "bob", &view, SignedStatement { statement, signature }).await.unwrap_err().code, "APPROVE-005");
+        approve(&house, "bob", &view, signed_by(&house, &view, "bob")).await.unwrap();
+        assert_eq!(house.state(&view.access.envelope.access_request).await.name(), "active");
+    }
+
+    #[tokio::test]
+    async fn f54_a_roster_is_not_rolled_back_by_a_start_or_a_reload() {
+        let house = house().await;
+        let old = sealed(&roster(&house, 3, &[("bob", "dba"), ("dora", "dba")]).await, &ROOTS[..2]);
+        let newer = roster(&house, 4, &[("dora", "dba")]).await;
+        let view = house.window("alice", WRITE, 1800).await.unwrap();
+        approve(&house, "bob", &view, signed_by(&house, &view, "bob")).await.unwrap();
+        let session = house.open("alice").await;
+        let few = house.app.apply_roster(&sealed(&newer, &ROOTS[..1])).await.unwrap_err();
+        assert_eq!((few.code, few.why.as_deref()), ("ROSTER-001", Some("1 of the root keys signed it, 2 must")));
+        assert_eq!(house.app.apply_roster(&sealed(&newer, &ROOTS[..2])).await.unwrap(), 4);
+        assert!(ended(&session).is_some(), "bob's signature counts no longer");
+        assert_eq!(house.app.apply_roster(&old).await.unwrap_err().code, "ROSTER-001");
+        drop(session);
+        let refused = house.with_roster(old).await.err().unwrap();
+        assert!(matches!(refused, StartError::Roster(_)), "{refused}: the ledger knows that 4 was in force");
+    }
+
+    #[tokio::test]
+    async fn f54_a_roster_that_is_remembered_outside_of_the_store_is_not_rolled_back_with_it() {
+        let house = super::house("signed").await;
+        let signed = sealed(&roster(&house, 3, &[("bob", "dba")]).await, &ROOTS);
+        let refused = house.with_roster(SignedRoster { highest_epoch: 4, ..signed }).await.err().unwrap();
+        assert!(matches!(refused, StartError::Roster(_)));
+    }
+
+    #[tokio::test]
+    async fn f54_a_policy_that_no_root_signed_gives_nothing_to_anybody() {
+        let house = house().await;
+        let grant = house.grant("alice", &[Operation::Read], 1800).await;
+        let session = house.open("alice").await;
+        assert_eq!(permitted(&session, "select 1"), grant);
+        house.apply(bundle(&at_level("recorded"))).await;
+        assert!(ended(&session).is_some(), "even what asked for no signature");
+        assert_eq!(house.window("alice", &[Operation::Read], 600).await.unwrap_err().code, "RES-001");
+        // The policy that was signed comes back the way it went.
+        house.apply(bundle(&at_level("signed"))).await;
+        house.grant("alice", &[Operation::Read], 600).await;
+        let unsigned = Digest::of_bytes(b"another");
+        let other = Roster { policies: [unsigned].into(), ..roster(&house, 5, &[("bob", "dba")]).await };
+        let session = house.open("alice").await;
+        house.app.apply_roster(&sealed(&other, &ROOTS)).await.unwrap();
+        assert!(ended(&session).is_some());
+    }
+}

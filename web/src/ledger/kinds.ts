@@ -7,7 +7,7 @@ export const KINDS: [group: string, kinds: string[]][] = [
   ["login roles", ["credential", "credential_intended", "credential_minted", "credential_retired", "unknown_roles"]],
   ["people", ["person_created", "workload_created", "principal_disabled", "principal_enabled", "member_added", "member_removed", "secret_reset", "key_enrolled", "key_removed", "identity_linked"]],
   ["sign-ins", ["signed_in", "signed_out", "sign_in_failed", "password_chosen"]],
-  ["policy and gateway", ["bundle_applied", "node_started", "node_stopped", "crash_found", "clock_behind", "clock_confirmed", "store_restored", "records_left_out", "erased"]],
+  ["policy and gateway", ["bundle_applied", "roster_applied", "node_started", "node_stopped", "crash_found", "clock_behind", "clock_confirmed", "store_restored", "records_left_out", "erased"]],
 ];
 
 const ANY = new Set(["access_request", "grant", "action", "session", "credential"]);

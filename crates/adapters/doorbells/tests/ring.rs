@@ -47,6 +47,7 @@ fn settings() -> Settings {
         token_days: 90,
         bundle_watched: false,
         signing_page: None,
+        roster: None,
     }
 }
 

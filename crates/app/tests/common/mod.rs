@@ -11,8 +11,8 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 pub use faulty_store::FaultyStore;
 use parking_lot::Mutex;
 use safeconduct_app::{
-    AccessView, App, AskedFor, Caller, DoorAddress, DoorSession, NewAccessRequest, Person, Ports, Problem, Refusal, Settings, StatementAsk,
-    Verdict,
+    AccessView, App, AskedFor, Caller, DoorAddress, DoorSession, NewAccessRequest, Person, Ports, Problem, Refusal, Settings, SignedRoster,
+    StatementAsk, Verdict,
     ports::{BoxFuture, Executor, ResultPart, ResultSink, Run, Store},
 };
 use safeconduct_ledger::SignerKey;
@@ -152,6 +152,16 @@ impl House {
         Self { app, store, recorder, clock, executor, entropy, watched }
     }
 
+    /// The same after a crash, started with a roster.
+    pub async fn with_roster(self, roster: SignedRoster) -> Result<Self, safeconduct_app::StartError> {
+        let Self { store, recorder, clock, entropy, watched, .. } = self;
+        recorder.crash();
+        let executor = Arc::new(TestExecutor::default());
+        let settings = Settings { roster: Some(roster), ..settings(watched) };
+        let app = start_with(Arc::clone(&store) as _, &recorder, &clock, &entropy, &executor, settings).await?;
+        Ok(Self { app, store, recorder, clock, executor, entropy, watched })
+    }
+
     /// Another gateway with the same clock and people's callers on another store.
     pub async fn start_on(&self, store: Arc<dyn Store>) -> App {
         start(store, &self.recorder, &self.clock, &self.entropy, &self.executor, self.watched).await.unwrap()
@@ -266,6 +276,17 @@ async fn start(
     executor: &Arc<TestExecutor>,
     bundle_watched: bool,
 ) -> Result<App, safeconduct_app::StartError> {
+    start_with(store, recorder, clock, entropy, executor, settings(bundle_watched)).await
+}
+
+async fn start_with(
+    store: Arc<dyn Store>,
+    recorder: &MemoryRecorder,
+    clock: &Arc<TestClock>,
+    entropy: &Arc<TestEntropy>,
+    executor: &Arc<TestExecutor>,
+    settings: Settings,
+) -> Result<App, safeconduct_app::StartError> {
     let ports = Ports {
         store,
         recorder: Arc::new(recorder.clone()),
@@ -273,7 +294,7 @@ async fn start(
         entropy: Arc::clone(entropy) as _,
         signer: Arc::new(TestSigner(key())),
     };
-    let app = App::start(ports, settings(bundle_watched), MintingKey::make()).await?;
+    let app = App::start(ports, settings, MintingKey::make()).await?;
     app.set_executor(Arc::clone(executor) as _);
     Ok(app)
 }
@@ -289,6 +310,7 @@ pub fn settings(bundle_watched: bool) -> Settings {
         token_days: 30,
         bundle_watched,
         signing_page: None,
+        roster: None,
     }
 }
 

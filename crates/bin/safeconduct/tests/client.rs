@@ -50,6 +50,7 @@ impl Gateway {
             token_days: 90,
             bundle_watched: false,
             signing_page: None,
+            roster: None,
         };
         let app = App::start(ports, settings, MintingKey::make()).await.unwrap();
         app.operator_policy(&demo_bundle()).await.unwrap();

@@ -43,6 +43,7 @@ impl Gateway {
             token_days: 30,
             bundle_watched: false,
             signing_page: None,
+            roster: None,
         };
         let app = App::start(ports, settings, MintingKey::make()).await.unwrap();
         let person = |(name, group): (&str, &str)| Person {

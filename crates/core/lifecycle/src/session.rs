@@ -268,6 +268,8 @@ impl SignInEvent {
 pub enum PolicyEvent {
     /// `standing_privilege` says why somebody could do this alone, if somebody could.
     BundleApplied { hash: Digest, by: Actor, standing_privilege: Option<String>, at: Timestamp },
+    /// A roster that the root keys signed is in force: its epoch, and the digest of its text.
+    RosterApplied { epoch: u64, digest: Digest, at: Timestamp },
 }
 
 impl PolicyEvent {
@@ -276,6 +278,7 @@ impl PolicyEvent {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::BundleApplied { .. } => "bundle_applied",
+            Self::RosterApplied { .. } => "roster_applied",
         }
     }
 }

@@ -131,8 +131,10 @@ fn every_event() -> Vec<(StreamId, Event)> {
         SignInEvent::SignInFailed { name: None, source: "::1".into(), at: at(0) },
         SignInEvent::PasswordChosen { name: who(), at: at(0) },
     ];
-    let policy =
-        PolicyEvent::BundleApplied { hash: Digest::of_bytes(b"b"), by: by.clone(), standing_privilege: Some("one".into()), at: at(0) };
+    let policy = [
+        PolicyEvent::BundleApplied { hash: Digest::of_bytes(b"b"), by: by.clone(), standing_privilege: Some("one".into()), at: at(0) },
+        PolicyEvent::RosterApplied { epoch: 3, digest: Digest::of_bytes(b"r"), at: at(0) },
+    ];
     let node = [
         NodeEvent::Started { version: "0.1.0".into(), gateway: "test".into(), signing_page: Some(Digest::of_bytes(b"page")), at: at(0) },
         NodeEvent::Stopped { at: at(0) },

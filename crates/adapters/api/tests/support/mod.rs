@@ -86,6 +86,7 @@ impl World {
             token_days: 90,
             bundle_watched: false,
             signing_page: None,
+            roster: None,
         };
         let app = App::start(ports.clone(), settings.clone(), MintingKey::make()).await.unwrap();
         app.operator_policy(&demo_bundle()).await.unwrap();

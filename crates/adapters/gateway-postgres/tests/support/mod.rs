@@ -311,6 +311,7 @@ fn settings(ca_pem: String) -> Settings {
         token_days: 7,
         bundle_watched: false,
         signing_page: None,
+        roster: None,
     }
 }
 

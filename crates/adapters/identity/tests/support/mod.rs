@@ -61,6 +61,7 @@ impl House {
             token_days: 90,
             bundle_watched: false,
             signing_page: None,
+            roster: None,
         };
         let app = App::start(ports.clone(), node, MintingKey::make()).await.unwrap();
         let policy = "@id(\"approve\") permit (principal in Group::\"administrators\", action, resource);\n";

@@ -144,6 +144,19 @@ pub enum Key {
     Enrol(EnrolKey),
     /// Ask that what a key signed counts no longer
     Remove(RemoveKey),
+    /// Print the roster that the holders of root keys would sign: who signs with which keys, in which groups, under the active policy
+    Roster(DraftRoster),
+}
+
+/// A roster to be signed.
+#[derive(Debug, Args)]
+pub struct DraftRoster {
+    /// Higher than that of every roster before it
+    #[arg(long, value_name = "NUMBER")]
+    pub epoch: u64,
+    /// Another policy that may be in force, by its hash: the one that is to be applied next; may be repeated
+    #[arg(long, value_name = "sha256:…")]
+    pub policy: Vec<String>,
 }
 
 /// A key, and whose.

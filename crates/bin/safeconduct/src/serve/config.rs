@@ -7,6 +7,7 @@ use std::{
     str::FromStr,
 };
 
+use super::roster::RosterFiles;
 use safeconduct_doorbells::{Doorbells, Settings as DoorbellSettings};
 use safeconduct_identity::{Identity, Settings as IdentitySettings};
 use safeconduct_model::Ttl;
@@ -50,6 +51,8 @@ pub struct Config {
     pub doorbells: Doorbells,
     /// Who says who people are, beside the gateway itself.
     pub identity: Vec<Identity>,
+    /// Whose signatures count, signed by the holders of root keys.
+    pub roster: Option<RosterFiles>,
 }
 
 /// How the log is written.
@@ -94,6 +97,9 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("api.public_url", "SAFECONDUCT_API_PUBLIC_URL", "an https URL"),
     ("postgres.listen", "SAFECONDUCT_POSTGRES_LISTEN", "an address such as `127.0.0.1:6432`"),
     ("postgres.public_host", "SAFECONDUCT_POSTGRES_PUBLIC_HOST", "a host name"),
+    ("signatures.roots", "SAFECONDUCT_SIGNATURES_ROOTS", "a file of public keys, one a line"),
+    ("signatures.needed", "SAFECONDUCT_SIGNATURES_NEEDED", "how many of them must sign"),
+    ("signatures.roster", "SAFECONDUCT_SIGNATURES_ROSTER", "a file, with its signatures beside it in FILE.sig"),
     ("tls.names", "SAFECONDUCT_TLS_NAMES", "host names and addresses, separated by commas"),
     ("tls.certificate", "SAFECONDUCT_TLS_CERTIFICATE", "a PEM file"),
     ("tls.key", "SAFECONDUCT_TLS_KEY", "a PEM file"),
@@ -190,6 +196,16 @@ impl Config {
         if traced_statements > 1000 {
             reader.expected("telemetry.statements");
         }
+        let roster = match (reader.text("signatures.roots"), reader.text("signatures.roster")) {
+            (None, None) => None,
+            (Some(roots), Some(roster)) => {
+                Some(RosterFiles { roots: roots.into(), needed: reader.optional("signatures.needed"), roster: roster.into() })
+            }
+            _ => {
+                reader.problems.push("signatures: `roots` and `roster` come together".to_owned());
+                None
+            }
+        };
         let doorbells = reader.doorbells();
         let identity = reader.identity();
         let config = Self {
@@ -214,6 +230,7 @@ impl Config {
             drain: reader.parsed("drain.within", Ttl::from_seconds(30).unwrap_or(Ttl::MINUTE)),
             doorbells,
             identity,
+            roster,
         };
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
     }

@@ -63,7 +63,7 @@ impl CheckpointSigner for Signer {
 }
 
 /// Never half a note, whenever the process dies.
-fn remember(path: &Path, note: &str) -> std::io::Result<()> {
+pub(super) fn remember(path: &Path, note: &str) -> std::io::Result<()> {
     let coming = path.with_extension("coming");
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&coming)?;
     file.write_all(note.as_bytes())?;

@@ -6,6 +6,7 @@ pub mod config;
 mod keys;
 mod node;
 mod notify;
+mod roster;
 
 use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 
@@ -102,6 +103,7 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.hang_up.recv() => {
                     notify::reloading();
+                    roster::reload(&running.config, &running.app).await;
                     running.look_at_bundle();
                     notify::ready();
                 }

@@ -20,6 +20,7 @@ use super::{
     backup, bundle,
     config::{Config, private_directory},
     keys::Keys,
+    roster,
 };
 use crate::failure::{Exit, Failure};
 
@@ -73,6 +74,7 @@ impl Running {
             token_days: config.token_days,
             bundle_watched: config.bundle.is_some(),
             signing_page: safeconduct_web::signing_page().map(safeconduct_model::Digest::of_bytes),
+            roster: roster::read(&config)?,
         };
         let ports = Ports {
             store: Arc::new(store) as Arc<dyn Store>,
@@ -89,6 +91,9 @@ impl Running {
             .map_err(|why| unusable("identity provider", why))?;
         let app =
             started.map_err(|e| Failure::new("SERVE-004", Exit::Error, "the gateway can't start").why(safeconduct_ledger::explain(&e)))?;
+        if let Some(epoch) = app.roster_epoch() {
+            roster::pin(&config, epoch)?;
+        }
         backup::unmark(&config).map_err(|e| Failure::local("removing the mark of a restored store", &e))?;
         if let Some(files) = &bundle_files {
             app.operator_policy(files).await.map_err(|p| failed(&p))?;

@@ -7,12 +7,12 @@ use std::{
 };
 
 use safeconduct_api::dto;
-use safeconduct_evidence::{NAMESPACE, PublicKey, Signature, Statement, Verdict};
+use safeconduct_evidence::{Member, NAMESPACE, PublicKey, ROSTER_NAMESPACE, Roster, Signature, Statement, Verdict};
 use safeconduct_model::{Envelope, Timestamp, Words};
 
 use super::{Context, administration::ask};
 use crate::{
-    cli::Key,
+    cli::{self, Key},
     client::{Client, encode},
     failure::Failure,
     output::{cell, when},
@@ -34,6 +34,7 @@ pub async fn key(context: &Context, verb: Key) -> Result<(), Failure> {
             context.output.note(format!("{} {}", key.kind(), key.fingerprint()));
             ask(context, dto::Change::EnrolKey { name: args.name, key: key.to_string() }, args.why).await
         }
+        Key::Roster(args) => draft(context, &args).await,
         Key::Remove(args) => {
             let keys = keys_of(&context.client()?, Some(args.name.clone())).await?;
             let found = keys.into_iter().find(|key| key.fingerprint == args.fingerprint);
@@ -42,6 +43,35 @@ pub async fn key(context: &Context, verb: Key) -> Result<(), Failure> {
             ask(context, dto::Change::RemoveKey { name: args.name, key }, args.why).await
         }
     }
+}
+
+/// What is printed is the text itself, without a line break: it is signed as it is.
+async fn draft(context: &Context, args: &cli::DraftRoster) -> Result<(), Failure> {
+    let client = context.client()?;
+    let status: dto::Status = client.get("/status", &[]).await?;
+    let nonsense = |what: &str| Failure::nonsense(format!("{what} can't be read"));
+    let mut policies = std::collections::BTreeSet::from([status.policy.parse().map_err(|_| nonsense("the policy's hash"))?]);
+    for policy in &args.policy {
+        policies.insert(policy.parse().map_err(|_| Failure::usage(format!("`{policy}` is no hash of a policy")))?);
+    }
+    let mut people = std::collections::BTreeMap::new();
+    let all: Vec<dto::Principal> = client.get("/principals", &[]).await?;
+    for person in all.into_iter().filter(|principal| principal.kind == "person" && !principal.disabled) {
+        let keys = keys_of(&client, Some(person.name.clone())).await?;
+        if keys.is_empty() {
+            continue;
+        }
+        let groups = person.groups.iter().map(|group| group.parse()).collect::<Result<_, _>>().map_err(|_| nonsense("a group"))?;
+        let member = Member { groups, keys: keys.into_iter().map(|key| key.key).collect() };
+        people.insert(person.name.parse().map_err(|_| nonsense("a name"))?, member);
+    }
+    let count = people.len();
+    let roster = Roster { v: 1, gateway: status.gateway, epoch: args.epoch, policies, people };
+    let text = roster.to_text().map_err(|_| nonsense("the roster"))?;
+    context.output.note(format!(
+        "{count} people who sign; look at it, then each holder of a root key: `ssh-keygen -Y sign -n {ROSTER_NAMESPACE} -f KEY FILE`"
+    ));
+    context.output.bytes(text.as_bytes())
 }
 
 async fn keys_of(client: &Client, name: Option<String>) -> Result<Vec<dto::Key>, Failure> {
