@@ -186,3 +186,70 @@ fn a_wrong_bundle_changes_nothing_and_is_seen_everywhere() {
     assert_ne!(hash(&place), before);
     gateway.stop();
 }
+
+#[test]
+fn f54_with_root_keys_a_gateway_starts_and_reloads_only_what_enough_of_them_signed() {
+    let place = Place::new();
+    let mut gateway = place.start();
+    place.people(&gateway);
+    let key = |name: &str| {
+        let file = place.path(name);
+        assert!(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&file).status().unwrap().success());
+        (file.clone(), fs::read_to_string(file.with_extension("pub")).unwrap())
+    };
+    let (doras, roots) = (key("doras-key"), [key("root-1"), key("root-2"), key("root-3")]);
+    let public = doras.0.with_extension("pub");
+    place.run("ann", &["key", "enrol", "dora", public.to_str().unwrap(), "--reason", "a test"]).ok();
+    fs::write(place.path("roots.pub"), roots.iter().map(|(_, line)| line.as_str()).collect::<String>()).unwrap();
+    let roster = place.path("roster.json");
+    let draft = |epoch: &str, by: usize| {
+        let text = place.run("ann", &["key", "roster", "--epoch", epoch]).ok().out;
+        fs::write(&roster, &text).unwrap();
+        let signed = roots.iter().take(by).map(|(file, _)| {
+            let mut sign = Command::new("ssh-keygen");
+            sign.args(["-Y", "sign", "-n", "safeconduct-roster@v1", "-f"]).arg(file).stdin(fs::File::open(&roster).unwrap());
+            String::from_utf8(sign.stderr(Stdio::null()).output().unwrap().stdout).unwrap()
+        });
+        fs::write(place.path("roster.json.sig"), signed.collect::<String>()).unwrap();
+        text
+    };
+    let text = draft("2", 2);
+    assert!(text.contains("\"dora\":{\"groups\":[\"dba\"]"), "{text}");
+    gateway.stop();
+
+    let (roots_file, roster_file) = (place.path("roots.pub"), roster.clone());
+    let settings =
+        [("SAFECONDUCT_SIGNATURES_ROOTS", roots_file.to_str().unwrap()), ("SAFECONDUCT_SIGNATURES_ROSTER", roster_file.to_str().unwrap())];
+    let mut gateway = place.start_with(&settings);
+    assert_eq!(fs::read_to_string(place.path("keys/roster-epoch")).unwrap().trim(), "2");
+    // Too few, then enough.
+    draft("3", 1);
+    gateway.signal("HUP");
+    assert!(gateway.said("the roster is not believed").contains("1 of the root keys signed it, 2 must"));
+    let newest = draft("3", 3);
+    gateway.signal("HUP");
+    gateway.said("the roster is in force");
+    gateway.stop();
+
+    // One byte of what was signed, and the roster before it: neither starts.
+    let refused = |why: &str| {
+        let config = place.settings();
+        let ran =
+            support::command(&place.path("operator"), &["serve", "--config", config.to_str().unwrap()]).envs(settings).output().unwrap();
+        let said = String::from_utf8(ran.stderr).unwrap();
+        assert!(!ran.status.success() && said.contains(why), "{said}");
+    };
+    fs::write(&roster, newest.replace("\"dba\"", "\"dbb\"")).unwrap();
+    refused("0 of the root keys signed it, 2 must");
+    fs::write(&roster, text).unwrap();
+    let resigned: String = roots[..2]
+        .iter()
+        .map(|(file, _)| {
+            let mut sign = Command::new("ssh-keygen");
+            sign.args(["-Y", "sign", "-n", "safeconduct-roster@v1", "-f"]).arg(file).stdin(fs::File::open(&roster).unwrap());
+            String::from_utf8(sign.stderr(Stdio::null()).output().unwrap().stdout).unwrap()
+        })
+        .collect();
+    fs::write(place.path("roster.json.sig"), resigned).unwrap();
+    refused("its epoch is 2, and 3 was in force already");
+}

@@ -158,7 +158,7 @@ fn every_event() -> Vec<(StreamId, Event)> {
     all.extend(session_events().into_iter().map(|event| (session.clone(), event.into())));
     all.extend(directory.into_iter().map(|event| (StreamId::Directory, event.into())));
     all.extend(sign_ins.into_iter().map(|event| (StreamId::SignIns, event.into())));
-    all.push((StreamId::Policy, policy.into()));
+    all.extend(policy.map(|event| (StreamId::Policy, event.into())));
     all.extend(node.into_iter().map(|event| (StreamId::Node, event.into())));
     all
 }
