@@ -142,11 +142,17 @@ impl App {
         }
     }
 
-    /// What follows from grants in this unit of work: changes apply themselves, extensions move their deadline.
+    /// What follows from grants and changes in this unit of work: changes apply themselves, extensions move their deadline, and what is
+    /// open is judged again, once for all that was changed before.
     pub(crate) async fn follow_up(&self, work: &mut Work) -> Result<(), Problem> {
         let mut done = BTreeSet::new();
-        // A change that applies itself may grant what waited: that is followed up as well.
-        while let Some(id) = work.granted().into_iter().find(|id| !done.contains(id)) {
+        loop {
+            // Before anything that was granted under how things were before.
+            if std::mem::take(&mut work.standing_changed) {
+                self.rejudge_all(work);
+            }
+            // A change that applies itself may grant what waited: that is followed up as well.
+            let Some(id) = work.granted().into_iter().find(|id| !done.contains(id)) else { return Ok(()) };
             done.insert(id.clone());
             let Some(access) = work.access(&id).cloned() else { continue };
             match (&access.envelope.scope, &access.envelope.origin) {
@@ -155,7 +161,6 @@ impl App {
                 _ => {}
             }
         }
-        Ok(())
     }
 
     fn extend_granted(
@@ -196,7 +201,8 @@ impl App {
         self.run(work, id, Command::Settle { outcome })
     }
 
-    /// Makes a change true. Whoever calls this has an approval, or is the operator at the machine.
+    /// Makes a change true; [`App::follow_up`] then judges again what is open. Whoever calls this has an approval, or is the operator at
+    /// the machine.
     pub(crate) async fn perform(&self, work: &mut Work, by: &Actor, change: &Change) -> Result<(), Problem> {
         let (at, by) = (work.now, by.clone());
         let directory = |work: &mut Work, event: DirectoryEvent| work.push(StreamId::Directory, event);
@@ -210,16 +216,16 @@ impl App {
             Change::Disable { name } => {
                 directory(work, DirectoryEvent::PrincipalDisabled { name: name.clone(), at, by });
                 self.end_everything_of(work, name);
-                self.rejudge_all(work);
+                work.standing_changed = true;
             }
             Change::Enable { name } => directory(work, DirectoryEvent::PrincipalEnabled { name: name.clone(), at, by }),
             Change::AddMember { group, name } => {
                 directory(work, DirectoryEvent::MemberAdded { group: group.clone(), name: name.clone(), at, by });
-                self.rejudge_all(work);
+                work.standing_changed = true;
             }
             Change::RemoveMember { group, name } => {
                 directory(work, DirectoryEvent::MemberRemoved { group: group.clone(), name: name.clone(), at, by });
-                self.rejudge_all(work);
+                work.standing_changed = true;
             }
             Change::ResetSecret { name } => {
                 directory(work, DirectoryEvent::SecretReset { name: name.clone(), at, by });
@@ -236,7 +242,7 @@ impl App {
                 let standing_privilege = standing_privilege(&work.world, self.node.settings.bundle_watched);
                 let standing_privilege = (!standing_privilege.is_empty()).then(|| standing_privilege.join("; "));
                 work.push(StreamId::Policy, PolicyEvent::BundleApplied { hash: *hash, by, standing_privilege, at });
-                self.rejudge_all(work);
+                work.standing_changed = true;
             }
             Change::ConfirmClock => work.push(StreamId::Node, NodeEvent::ClockConfirmed { by, at }),
         }
@@ -261,7 +267,7 @@ impl App {
     }
 
     /// Judges everything that is open again: who may no longer, loses it; whose quorum changed, is asked about anew.
-    pub(crate) fn rejudge_all(&self, work: &mut Work) {
+    fn rejudge_all(&self, work: &mut Work) {
         let open: Vec<_> = work.world.access.values().filter(|a| !a.state.is_final()).cloned().collect();
         for access in open {
             let facts = self.facts_of(&work.world, &access.envelope);

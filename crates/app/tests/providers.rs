@@ -1,0 +1,137 @@
+//! Signing in by a provider whose every word is true: what follows from it here, and what never does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on stops")]
+
+mod common;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use common::House;
+use parking_lot::Mutex;
+use safeconduct_app::{
+    App, Arrived, CommandLine, Problem, Returned, SignedIn,
+    ports::{Away, Back, BoxFuture, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout},
+};
+use safeconduct_lifecycle::{AccessState, Vouched};
+use safeconduct_model::{GroupName, Operation, Timestamp};
+use safeconduct_testkit::parsed;
+
+const ISSUER: &str = "https://idp.example";
+
+#[tokio::test]
+async fn f15_who_moves_from_one_group_to_another_keeps_what_both_may_do() {
+    let (house, corp) = start().await;
+    let may_read = |group: &str| {
+        format!(
+            "@id(\"{group}\") permit (principal in Group::\"{group}\", action == Action::\"read\", resource == Resource::\"orders-db\");\n"
+        )
+    };
+    house.apply(common::bundle(&(may_read("early") + &may_read("late")))).await;
+    corp.owns(&["early", "late"]);
+    corp.is_alice(&["early"]);
+    corp.sign_in(&house.app).await.unwrap();
+    house.advance(1).await;
+    let view = house.window("alice", &[Operation::Read], 600).await.unwrap();
+    let id = view.access.envelope.access_request;
+    corp.is_alice(&["late"]);
+    corp.sign_in(&house.app).await.unwrap();
+    assert!(matches!(house.state(&id).await, AccessState::Active { .. }), "{:?}", house.state(&id).await);
+    corp.is_alice(&[]);
+    corp.sign_in(&house.app).await.unwrap();
+    assert!(matches!(house.state(&id).await, AccessState::Revoked { .. }), "{:?}", house.state(&id).await);
+}
+
+async fn start() -> (House, Arc<Corp>) {
+    let house = House::new().await;
+    let corp = Arc::new(Corp::default());
+    house.app.set_identity_providers(Arc::clone(&corp) as _);
+    (house, corp)
+}
+
+/// A provider: says what a test wants said, of who comes back next.
+#[derive(Default)]
+struct Corp {
+    owned: Mutex<BTreeSet<GroupName>>,
+    says: Mutex<Option<SaidAbout>>,
+    state: Mutex<String>,
+    /// What the provider calls over while it is asked.
+    over: Mutex<Option<(App, LoggedOut)>>,
+    logged_out: Mutex<Option<LoggedOut>>,
+}
+
+impl Corp {
+    fn owns(&self, groups: &[&str]) {
+        *self.owned.lock() = groups.iter().map(|group| parsed(group)).collect();
+    }
+
+    fn is_alice(&self, groups: &[&str]) {
+        self.is("alice", groups);
+    }
+
+    /// Who comes back next is this person of the settings, in these groups.
+    fn is(&self, name: &str, groups: &[&str]) {
+        *self.says.lock() = Some(SaidAbout {
+            vouched: Vouched {
+                provider: "corp".to_owned(),
+                issuer: ISSUER.to_owned(),
+                subject: format!("idp|{name}"),
+                session: Some("s-1".to_owned()),
+                authenticated_at: safeconduct_testkit::START,
+                methods: Vec::new(),
+            },
+            name: Some(name.to_owned()),
+            display_name: None,
+            owned: self.owned.lock().clone(),
+            groups: groups.iter().map(|group| parsed(group)).collect(),
+            person: Some(parsed(name)),
+            creates: false,
+        });
+    }
+
+    /// The next time it is asked who came back, this is over before it has answered.
+    fn meanwhile(&self, app: &App, over: LoggedOut) {
+        *self.over.lock() = Some((app.clone(), over));
+    }
+
+    async fn logout(&self, app: &App, over: LoggedOut) {
+        *self.logged_out.lock() = Some(over);
+        app.provider_logout("corp", "a token").await.unwrap();
+    }
+
+    async fn arrive(&self, app: &App, line: Option<CommandLine>) -> Result<Arrived, Problem> {
+        let leaving = app.leave_for_provider("corp", line).await.unwrap();
+        let returned = Returned { code: Some("code".to_owned()), state: self.state.lock().clone(), ..Returned::default() };
+        app.return_from_provider(&leaving.ticket, returned, "::1").await
+    }
+
+    async fn sign_in(&self, app: &App) -> Result<SignedIn, Problem> {
+        match self.arrive(app, None).await? {
+            Arrived::SignedIn(signed_in) => Ok(signed_in),
+            other @ Arrived::HandOver { .. } => panic!("{other:?}"),
+        }
+    }
+}
+
+impl IdentityProviders for Corp {
+    fn all(&self) -> Vec<Provider> {
+        vec![Provider { name: "corp".to_owned(), title: "Corp".to_owned() }]
+    }
+
+    fn leave<'a>(&'a self, _: &'a str, away: &'a Away) -> BoxFuture<'a, Result<String, IdentityError>> {
+        *self.state.lock() = away.state.clone();
+        Box::pin(async { Ok(ISSUER.to_owned()) })
+    }
+
+    fn redeem<'a>(&'a self, _: &'a str, _: &'a Back, _: Timestamp) -> BoxFuture<'a, Result<SaidAbout, IdentityError>> {
+        Box::pin(async {
+            let over = self.over.lock().take();
+            if let Some((app, over)) = over {
+                self.logout(&app, over).await;
+            }
+            Ok(self.says.lock().clone().unwrap())
+        })
+    }
+
+    fn logged_out<'a>(&'a self, _: &'a str, _: &'a str, _: Timestamp) -> BoxFuture<'a, Result<LoggedOut, IdentityError>> {
+        Box::pin(async { Ok(self.logged_out.lock().clone().unwrap()) })
+    }
+}
