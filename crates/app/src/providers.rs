@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parking_lot::Mutex;
-use safeconduct_lifecycle::{Actor, DirectoryEvent, StreamId, Vouched};
+use safeconduct_lifecycle::{ADMINISTRATORS, Actor, DirectoryEvent, StreamId, Vouched};
 use safeconduct_model::{Change, Digest, PrincipalKind, PrincipalName, Timestamp};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -260,6 +260,10 @@ impl App {
             let (group, name) = (group.clone(), name.clone());
             match (is_in, said.groups.contains(&group)) {
                 (false, true) => self.perform(work, &by, &Change::AddMember { group, name }).await?,
+                (true, false) if group.as_str() == ADMINISTRATORS && work.world.directory.administrators_other_than(Some(&name)) == 0 => {
+                    let provider = &said.vouched.provider;
+                    tracing::warn!(provider, %name, "the last administrator stays one: an identity provider would have left none");
+                }
                 (true, false) => self.perform(work, &by, &Change::RemoveMember { group, name }).await?,
                 (true, true) | (false, false) => {}
             }

@@ -40,6 +40,24 @@ async fn f15_who_moves_from_one_group_to_another_keeps_what_both_may_do() {
     assert!(matches!(house.state(&id).await, AccessState::Revoked { .. }), "{:?}", house.state(&id).await);
 }
 
+#[tokio::test]
+async fn a_provider_never_takes_the_last_administrator_away() {
+    let (house, corp) = start().await;
+    corp.owns(&["administrators"]);
+    let administrators = || house.app.groups(&house.caller("carol")).unwrap().remove(&parsed::<GroupName>("administrators"));
+    corp.is("abe", &[]);
+    corp.sign_in(&house.app).await.unwrap();
+    assert_eq!(administrators(), Some([parsed("ann")].into()), "one is left");
+    corp.is("ann", &[]);
+    corp.sign_in(&house.app).await.unwrap();
+    assert_eq!(administrators(), Some([parsed("ann")].into()), "the last one stays, and is signed in");
+    corp.is("abe", &["administrators"]);
+    corp.sign_in(&house.app).await.unwrap();
+    corp.is("ann", &[]);
+    corp.sign_in(&house.app).await.unwrap();
+    assert_eq!(administrators(), Some([parsed("abe")].into()));
+}
+
 async fn start() -> (House, Arc<Corp>) {
     let house = House::new().await;
     let corp = Arc::new(Corp::default());
