@@ -147,19 +147,10 @@ impl SignIns {
         self.by_digest.read().values().any(|s| s.name == *name && s.sign_in == *sign_in)
     }
 
-    /// Those that this issuer vouched for, of this session or else of this subject there.
-    pub fn vouched_by(&self, issuer: &str, session: Option<&str>, subject: Option<&str>) -> Vec<(PrincipalName, SignInId)> {
-        let meant = |vouched: &Vouched| {
-            let same_subject = subject.is_none_or(|subject| vouched.subject == subject);
-            vouched.issuer == issuer
-                && same_subject
-                && match session {
-                    Some(session) => vouched.session.as_deref() == Some(session),
-                    None => subject.is_some(),
-                }
-        };
+    /// Those that a provider vouched for so.
+    pub fn vouched_by(&self, meant: impl Fn(&Vouched) -> bool) -> Vec<(PrincipalName, SignInId)> {
         let all = self.by_digest.read();
-        all.values().filter(|s| s.vouched.as_deref().is_some_and(meant)).map(|s| (s.name.clone(), s.sign_in.clone())).collect()
+        all.values().filter(|s| s.vouched.as_deref().is_some_and(&meant)).map(|s| (s.name.clone(), s.sign_in.clone())).collect()
     }
 
     /// Waits for its turn to work out a hash; not at all if too many wait already.

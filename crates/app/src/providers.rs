@@ -3,7 +3,7 @@
 //! A person is known by issuer and subject, never by a name or an address. The browser that left is the one that comes back: it holds a
 //! ticket that state, nonce and verifier are derived from, so nothing is kept here for those who left. No provider takes a name over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parking_lot::Mutex;
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::{
     identity::{NewSignIn, SignedIn, seconds},
     node::App,
-    ports::{Away, Back, IdentityError, IdentityProviders, Provider, SaidAbout},
+    ports::{Away, Back, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout},
     problem::{Problem, ProblemKind},
     world::Work,
 };
@@ -28,6 +28,8 @@ const HAND_OVER_SECONDS: i64 = 60;
 const LONGEST: usize = 4096;
 /// Longest display name that is taken from a provider, in characters.
 const LONGEST_DISPLAY_NAME: usize = 120;
+/// Most logouts that are kept for sign-ins under way.
+const LOGOUTS: usize = 1000;
 /// How such sign-ins are called.
 const METHOD: &str = "oidc";
 
@@ -75,6 +77,16 @@ pub(crate) struct Arrivals {
     used: Mutex<HashMap<Digest, Timestamp>>,
     /// What waits for a command line, one for each person.
     hand_overs: Mutex<HashMap<PrincipalName, HandOver>>,
+    logouts: Mutex<Logouts>,
+}
+
+/// What providers said last is over, for sign-ins that are checked already and not stored yet.
+#[derive(Default)]
+struct Logouts {
+    said: u64,
+    last: VecDeque<(u64, LoggedOut)>,
+    /// The newest that is not kept any more.
+    forgotten: u64,
 }
 
 struct HandOver {
@@ -82,6 +94,8 @@ struct HandOver {
     challenge: String,
     vouched: Vouched,
     until: Timestamp,
+    /// Logouts that were said before the provider vouched.
+    logouts: u64,
 }
 
 /// A ticket that was read back.
@@ -136,6 +150,7 @@ impl App {
     /// # Errors
     /// `SIGN-006` if the provider, or this browser, is not who it should be; `SIGN-007` if the person may not sign in here.
     pub async fn return_from_provider(&self, ticket: &str, returned: Returned, source: &str) -> Result<Arrived, Problem> {
+        let logouts = self.node.arrivals.logouts.lock().said;
         let (said, ticket) = match self.check_return(ticket, returned).await {
             Ok(checked) => checked,
             Err(problem) => {
@@ -144,6 +159,7 @@ impl App {
             }
         };
         let (guard, mut work) = self.begin().await;
+        self.check_not_over(&said.vouched, logouts)?;
         let name = match who_is(&work, &said) {
             Ok(known) => known,
             Err((known, problem)) => {
@@ -163,7 +179,8 @@ impl App {
         let until = work.now.plus_seconds(HAND_OVER_SECONDS);
         self.commit(guard, work).await?;
         let url = format!("http://127.0.0.1:{}/?code={}", line.port, code.as_str());
-        let hand_over = HandOver { code: Digest::of_bytes(code.as_bytes()), challenge: line.challenge, vouched: said.vouched, until };
+        let hand_over =
+            HandOver { code: Digest::of_bytes(code.as_bytes()), challenge: line.challenge, vouched: said.vouched, until, logouts };
         self.node.arrivals.hand_overs.lock().insert(name, hand_over);
         Ok(Arrived::HandOver { url })
     }
@@ -187,6 +204,7 @@ impl App {
             return Err(refused("the code of the command line is wrong, used or late"));
         };
         let (guard, work) = self.begin().await;
+        self.check_not_over(&hand_over.vouched, hand_over.logouts)?;
         // Whoever was disabled, or lost every secret, since the browser came back is not signed in by what it brought.
         let began = hand_over.until.plus_seconds(-HAND_OVER_SECONDS);
         let standing = work.world.directory.find(&name).is_some_and(|p| !p.disabled);
@@ -206,15 +224,20 @@ impl App {
             return Err(refused("the logout token is too long"));
         }
         let over = providers.logged_out(provider, token, self.now()).await.map_err(|error| unusable(provider, &error))?;
-        let subject = over.subject.as_deref();
-        self.node.arrivals.hand_overs.lock().retain(|_, waiting| {
-            let same = waiting.vouched.issuer == over.issuer && subject.is_none_or(|subject| waiting.vouched.subject == subject);
-            !(same && (over.session.is_none() || waiting.vouched.session == over.session))
-        });
-        for (name, sign_in) in self.node.sign_ins.vouched_by(&over.issuer, over.session.as_deref(), subject) {
+        self.node.arrivals.logouts.lock().record(&over);
+        self.node.arrivals.hand_overs.lock().retain(|_, waiting| !over.means(&waiting.vouched));
+        // Whoever looked before that has stored the sign-in once it is our turn; whoever looks later finds it.
+        drop(self.begin().await);
+        for (name, sign_in) in self.node.sign_ins.vouched_by(|vouched| over.means(vouched)) {
             self.end_sign_ins(&name, &[sign_in], Actor::Gateway { cause: cause(provider) }).await?;
         }
         Ok(())
+    }
+
+    /// Refuses what the provider said is over since it vouched. Within the unit of work that stores the sign-in.
+    fn check_not_over(&self, vouched: &Vouched, since: u64) -> Result<(), Problem> {
+        let over = self.node.arrivals.logouts.lock().mean(vouched, since);
+        if over { Err(refused("it said meanwhile that you signed out there")) } else { Ok(()) }
     }
 
     /// What the provider says, if this browser is the one that left and has not come back before.
@@ -275,6 +298,25 @@ impl App {
     fn new_sign_in<'a>(&self, name: &'a PrincipalName, source: &'a str, vouched: Vouched) -> NewSignIn<'a> {
         let lasts_seconds = seconds(self.node.settings.sign_in);
         NewSignIn { name, kind: PrincipalKind::Person, method: METHOD, source, lasts_seconds, vouched: Some(Box::new(vouched)) }
+    }
+}
+
+impl Logouts {
+    fn record(&mut self, over: &LoggedOut) {
+        self.said += 1;
+        // Said again it is one still: repeating a token pushes nothing out.
+        self.last.retain(|(_, other)| other != over);
+        self.last.push_back((self.said, over.clone()));
+        if self.last.len() > LOGOUTS
+            && let Some((forgotten, _)) = self.last.pop_front()
+        {
+            self.forgotten = forgotten;
+        }
+    }
+
+    /// True if one that was said after the first `since` means it, or may have meant it.
+    fn mean(&self, vouched: &Vouched, since: u64) -> bool {
+        since < self.forgotten || self.last.iter().any(|(said, over)| *said > since && over.means(vouched))
     }
 }
 
@@ -358,5 +400,35 @@ fn unusable(provider: &str, error: &IdentityError) -> Problem {
                 .next("try again; whoever runs the gateway finds the reason in its log")
         }
         IdentityError::Refused(_) => refused("what came from it does not count; the gateway's log says why"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logout_that_is_not_kept_any_more_counts_for_whoever_was_under_way() {
+        let over = |n: usize| LoggedOut { issuer: "i".to_owned(), session: None, subject: Some(n.to_string()) };
+        let vouched = Vouched {
+            provider: "corp".to_owned(),
+            issuer: "i".to_owned(),
+            subject: "somebody".to_owned(),
+            session: None,
+            authenticated_at: Timestamp::from_micros(0),
+            methods: Vec::new(),
+        };
+        let mut logouts = Logouts::default();
+        for _ in 0..3 * LOGOUTS {
+            logouts.record(&over(0));
+        }
+        assert!(!logouts.mean(&vouched, 0), "one that is repeated forgets no other");
+        let before = logouts.said;
+        for n in 1..=2 * LOGOUTS {
+            logouts.record(&over(n));
+        }
+        assert_eq!(logouts.last.len(), LOGOUTS);
+        assert!(logouts.mean(&vouched, before));
+        assert!(!logouts.mean(&vouched, logouts.said));
     }
 }

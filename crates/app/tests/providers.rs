@@ -58,6 +58,34 @@ async fn a_provider_never_takes_the_last_administrator_away() {
     assert_eq!(administrators(), Some([parsed("abe")].into()));
 }
 
+#[tokio::test]
+async fn a_logout_that_comes_while_its_sign_in_is_checked_ends_it() {
+    let (house, corp) = start().await;
+    let over = |session: Option<&str>, subject: Option<&str>| LoggedOut {
+        issuer: ISSUER.to_owned(),
+        session: session.map(str::to_owned),
+        subject: subject.map(str::to_owned),
+    };
+    corp.is_alice(&[]);
+    for meant in [over(None, Some("idp|alice")), over(Some("s-1"), None), over(Some("s-1"), Some("idp|alice"))] {
+        corp.meanwhile(&house.app, meant.clone());
+        assert_eq!(corp.sign_in(&house.app).await.map(drop).unwrap_err().code, "SIGN-006", "{meant:?}");
+        corp.sign_in(&house.app).await.unwrap_or_else(|problem| panic!("a later one is not meant: {problem:?}"));
+    }
+    for other in [
+        over(None, Some("idp|bob")),
+        over(Some("s-2"), Some("idp|alice")),
+        LoggedOut { issuer: "x".to_owned(), ..over(None, Some("idp|alice")) },
+    ] {
+        corp.meanwhile(&house.app, other.clone());
+        corp.sign_in(&house.app).await.unwrap_or_else(|problem| panic!("{other:?}: {problem:?}"));
+    }
+    // A command line does not take over what was over before its browser was back.
+    let line = CommandLine { port: 40_000, challenge: "A".repeat(43) };
+    corp.meanwhile(&house.app, over(None, Some("idp|alice")));
+    assert_eq!(corp.arrive(&house.app, Some(line)).await.map(drop).unwrap_err().code, "SIGN-006");
+}
+
 async fn start() -> (House, Arc<Corp>) {
     let house = House::new().await;
     let corp = Arc::new(Corp::default());
