@@ -52,8 +52,8 @@ pub struct Caller {
     /// Address of this call.
     pub source: String,
     pub signed_in_at: Timestamp,
-    /// When the person proved who they are: before the sign-in, if an identity provider remembered them.
-    pub authenticated_at: Timestamp,
+    /// When the person proved who they are: before the sign-in, if an identity provider remembered them; `None` if it does not say when.
+    pub authenticated_at: Option<Timestamp>,
 }
 
 /// A sign-in that has just been made. The token is shown once.
@@ -112,13 +112,13 @@ struct Code {
 
 impl Caller {
     pub(crate) fn asked(&self, reason: Words, ticket: Option<Words>, now: Timestamp) -> Asked {
-        let age = now.micros().saturating_sub(self.authenticated_at.micros()).max(0) / 1_000_000;
+        let age = self.authenticated_at.map(|at| now.micros().saturating_sub(at.micros()).max(0) / 1_000_000);
         Asked {
             reason,
             ticket,
             source: self.source.clone(),
             sign_in: self.method.clone(),
-            sign_in_age_seconds: u64::try_from(age).unwrap_or(0),
+            sign_in_age_seconds: age.and_then(|age| u64::try_from(age).ok()).unwrap_or(Asked::OLDEST_SIGN_IN_SECONDS),
         }
     }
 
@@ -276,7 +276,7 @@ impl App {
             method: sign_in.method,
             source: source.to_owned(),
             signed_in_at: sign_in.created_at,
-            authenticated_at: sign_in.vouched.map_or(sign_in.created_at, |vouched| vouched.authenticated_at),
+            authenticated_at: sign_in.vouched.map_or(Some(sign_in.created_at), |vouched| vouched.authenticated_at),
         })
     }
 
@@ -441,7 +441,7 @@ impl App {
             method: method.to_owned(),
             source: source.to_owned(),
             signed_in_at: now,
-            authenticated_at: vouched.map_or(now, |vouched| vouched.authenticated_at),
+            authenticated_at: vouched.map_or(Some(now), |vouched| vouched.authenticated_at),
         };
         Ok(SignedIn { token, caller, expires_at })
     }

@@ -415,7 +415,7 @@ mod tests {
             issuer: "i".to_owned(),
             subject: "somebody".to_owned(),
             session: None,
-            authenticated_at: Timestamp::from_micros(0),
+            authenticated_at: None,
             methods: Vec::new(),
         };
         let mut logouts = Logouts::default();

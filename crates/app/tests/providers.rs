@@ -86,6 +86,23 @@ async fn a_logout_that_comes_while_its_sign_in_is_checked_ends_it() {
     assert_eq!(corp.arrive(&house.app, Some(line)).await.map(drop).unwrap_err().code, "SIGN-006");
 }
 
+#[tokio::test]
+async fn f21_a_sign_in_of_unknown_age_is_old_to_policy() {
+    let (house, corp) = start().await;
+    let fresh = r#"@id("fresh") permit (principal, action == Action::"read", resource == Resource::"orders-db")
+        when { context.asked.sign_in_age < duration("36500d") };"#;
+    house.apply(common::bundle(fresh)).await;
+    house.advance(1).await;
+    corp.is_alice(&[]);
+    let known = corp.sign_in(&house.app).await.unwrap();
+    let ask = || common::window(&[Operation::Read], 600);
+    let view = house.app.ask(&known.caller, ask()).await.unwrap();
+    assert!(matches!(view.access.state, AccessState::Active { .. }), "{:?}", view.access.state);
+    corp.says.lock().as_mut().unwrap().vouched.authenticated_at = None;
+    let unknown = corp.sign_in(&house.app).await.unwrap();
+    assert!(house.app.ask(&unknown.caller, ask()).await.is_err(), "nobody says that it was within a century");
+}
+
 async fn start() -> (House, Arc<Corp>) {
     let house = House::new().await;
     let corp = Arc::new(Corp::default());
@@ -121,7 +138,7 @@ impl Corp {
                 issuer: ISSUER.to_owned(),
                 subject: format!("idp|{name}"),
                 session: Some("s-1".to_owned()),
-                authenticated_at: safeconduct_testkit::START,
+                authenticated_at: Some(safeconduct_testkit::START),
                 methods: Vec::new(),
             },
             name: Some(name.to_owned()),

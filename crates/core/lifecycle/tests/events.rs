@@ -123,7 +123,7 @@ fn every_event() -> Vec<(StreamId, Event)> {
                 issuer: "https://idp.example".into(),
                 subject: "17".into(),
                 session: Some("s".into()),
-                authenticated_at: at(-9),
+                authenticated_at: Some(at(-9)),
                 methods: vec!["pwd".into()],
             })),
         },

@@ -115,7 +115,7 @@ impl House {
             method: "password".to_owned(),
             source: "::1".to_owned(),
             signed_in_at: self.app.now(),
-            authenticated_at: self.app.now(),
+            authenticated_at: Some(self.app.now()),
         };
         let change = AskedFor::Change(Change::Disable { name: parsed(name) });
         let ask = NewAccessRequest {
@@ -140,7 +140,7 @@ impl House {
             method: "password".to_owned(),
             source: "::1".to_owned(),
             signed_in_at: self.app.now(),
-            authenticated_at: self.app.now(),
+            authenticated_at: Some(self.app.now()),
         };
         let all = self.app.principals(&caller).unwrap();
         all.iter().find(|p| p.name.as_str() == name).unwrap().groups.keys().map(ToString::to_string).collect()
