@@ -131,6 +131,10 @@ impl App {
                 _ => senseless(format!("`{name}` is not in `{group}`")),
             },
             Change::EnrolKey { .. } | Change::RemoveKey { .. } => world.check_key(change).or_else(senseless),
+            Change::UnlinkIdentity { name, issuer, subject } => {
+                let is_linked = world.directory.is_linked(name, issuer, subject, self.now());
+                if is_linked { Ok(()) } else { senseless(format!("`{name}` is not linked to that subject of that issuer")) }
+            }
             Change::ApplyPolicy { hash } => self.load_bundle(hash).await.map(drop),
             Change::ConfirmClock => {
                 if world.frozen.is_some() {
@@ -235,7 +239,11 @@ impl App {
             }
             Change::RemoveKey { name, key } => {
                 directory(work, DirectoryEvent::KeyRemoved { name: name.clone(), key: key.clone(), at, by });
-                self.rejudge_all(work);
+                work.standing_changed = true;
+            }
+            Change::UnlinkIdentity { name, issuer, subject } => {
+                let (name, issuer, subject) = (name.clone(), issuer.clone(), subject.clone());
+                directory(work, DirectoryEvent::IdentityUnlinked { name, issuer, subject, at, by });
             }
             Change::ApplyPolicy { hash } => {
                 work.world.bundle = self.load_bundle(hash).await?;
@@ -327,6 +335,22 @@ impl App {
             PrincipalKind::Person => self.issue_code(&name).await,
             PrincipalKind::Workload => self.issue_token(&name).await,
         }
+    }
+
+    /// Stops every sign-in that this issuer vouched for so, with its door secrets. Returns what is to be removed from the store.
+    pub(crate) fn forget_vouched(&self, name: &PrincipalName, issuer: &str, subject: &str) -> Vec<ValueChange> {
+        let (ended, mut gone) = self.node.sign_ins.forget_vouched(name, issuer, subject);
+        for ((holder, resource), of_holder) in self.node.door_secrets.lock().iter_mut().filter(|((holder, _), _)| holder == name) {
+            of_holder.retain(|(sign_in, verifier)| {
+                let keep = !ended.contains(sign_in);
+                if !keep {
+                    let key = crate::door_secrets::door_key(holder, resource, sign_in, verifier);
+                    gone.push(ValueChange { kind: crate::door_secrets::DOOR_SECRETS.to_owned(), key, value: None });
+                }
+                keep
+            });
+        }
+        gone
     }
 
     /// Stops every secret of this principal from working. Returns what is to be removed from the store.

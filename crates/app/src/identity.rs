@@ -133,12 +133,13 @@ impl Caller {
 }
 
 impl SignIns {
-    /// Those in the store that no reset or disabling has voided since.
+    /// Those in the store that no reset or disabling has voided since, and whose link to who vouched for them still stands.
     pub fn read(values: Vec<(String, Vec<u8>)>, world: &World) -> Self {
         let read = values
             .into_iter()
             .filter_map(|(key, value)| Some((key, serde_json::from_slice::<SignIn>(&value).ok()?)))
-            .filter(|(_, s)| world.secrets_void_before(&s.name).is_none_or(|reset| s.created_at >= reset));
+            .filter(|(_, s)| world.secrets_void_before(&s.name).is_none_or(|reset| s.created_at >= reset))
+            .filter(|(_, s)| s.vouched.as_ref().is_none_or(|v| world.directory.is_linked(&s.name, &v.issuer, &v.subject, s.created_at)));
         Self { by_digest: RwLock::new(read.collect()), hashing: Turns::new(HASHES_AT_ONCE, HASHES_WAITING) }
     }
 
@@ -162,6 +163,13 @@ impl SignIns {
     /// Drops every sign-in of this principal; returns what to remove from the store.
     pub fn forget(&self, name: &PrincipalName) -> Vec<ValueChange> {
         self.forget_if(|s| s.name == *name)
+    }
+
+    /// Drops those of a person that this issuer vouched for under this subject; returns which, and what to remove from the store.
+    pub fn forget_vouched(&self, name: &PrincipalName, issuer: &str, subject: &str) -> (Vec<SignInId>, Vec<ValueChange>) {
+        let so = |s: &SignIn| s.name == *name && s.vouched.as_ref().is_some_and(|v| v.issuer == issuer && v.subject == subject);
+        let ended = self.by_digest.read().values().filter(|s| so(s)).map(|s| s.sign_in.clone()).collect();
+        (ended, self.forget_if(so))
     }
 
     fn forget_if(&self, gone: impl Fn(&SignIn) -> bool) -> Vec<ValueChange> {

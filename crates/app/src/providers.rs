@@ -205,9 +205,11 @@ impl App {
         };
         let (guard, work) = self.begin().await;
         self.check_not_over(&hand_over.vouched, hand_over.logouts)?;
-        // Whoever was disabled, or lost every secret, since the browser came back is not signed in by what it brought.
+        // Whoever was disabled, unlinked, or lost every secret, since the browser came back is not signed in by what it brought.
         let began = hand_over.until.plus_seconds(-HAND_OVER_SECONDS);
-        let standing = work.world.directory.find(&name).is_some_and(|p| !p.disabled);
+        let Vouched { issuer, subject, .. } = &hand_over.vouched;
+        let is_linked = work.world.directory.is_linked(&name, issuer, subject, began);
+        let standing = is_linked && work.world.directory.find(&name).is_some_and(|p| !p.disabled);
         if !standing || work.world.secrets_void_before(&name).is_some_and(|reset| reset >= began) {
             return Err(refused("the code of the command line is wrong, used or late"));
         }

@@ -5,6 +5,7 @@ mod common;
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::House;
 use parking_lot::Mutex;
 use safeconduct_app::{
@@ -12,7 +13,7 @@ use safeconduct_app::{
     ports::{Away, Back, BoxFuture, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout},
 };
 use safeconduct_lifecycle::{AccessState, Vouched};
-use safeconduct_model::{GroupName, Operation, Timestamp};
+use safeconduct_model::{Change, Digest, GroupName, Operation, Timestamp};
 use safeconduct_testkit::parsed;
 
 const ISSUER: &str = "https://idp.example";
@@ -84,6 +85,38 @@ async fn a_logout_that_comes_while_its_sign_in_is_checked_ends_it() {
     let line = CommandLine { port: 40_000, challenge: "A".repeat(43) };
     corp.meanwhile(&house.app, over(None, Some("idp|alice")));
     assert_eq!(corp.arrive(&house.app, Some(line)).await.map(drop).unwrap_err().code, "SIGN-006");
+}
+
+#[tokio::test]
+async fn a_link_that_is_undone_ends_what_it_began_and_nothing_else() {
+    let (house, corp) = start().await;
+    corp.is_alice(&[]);
+    let alice = corp.sign_in(&house.app).await.unwrap();
+    house.grant("alice", &[Operation::Read], 600).await;
+    let secret = house.app.connect(&alice.caller, &parsed("orders-db"), None).await.unwrap();
+    let works = || house.app.door_resource(&house.app.door_lookup(secret.user.as_str(), &secret.dbname)).is_some();
+    assert!(works());
+    corp.is("bob", &[]);
+    let bob = corp.sign_in(&house.app).await.unwrap();
+    corp.is_alice(&[]);
+    let line = CommandLine { port: 40_000, challenge: URL_SAFE_NO_PAD.encode(Digest::of_bytes(b"my verifier").as_bytes()) };
+    let Arrived::HandOver { url } = corp.arrive(&house.app, Some(line)).await.unwrap() else { panic!("a command line asked") };
+    let (_, code) = url.split_once("code=").unwrap();
+    let unlink = |subject: &str| Change::UnlinkIdentity { name: parsed("alice"), issuer: ISSUER.to_owned(), subject: subject.to_owned() };
+    assert_eq!(house.change("ann", unlink("idp|bob")).await.unwrap_err().code, "ADMIN-001", "not hers");
+    assert!(house.change("bob", unlink("idp|alice")).await.is_err(), "administrators ask for it");
+    house.changed(unlink("idp|alice")).await;
+    assert!(house.app.authenticate(&alice.token, "::1").await.is_err());
+    assert!(house.app.authenticate(&bob.token, "::1").await.is_ok());
+    assert!(house.app.take_over_sign_in(code, "my verifier", "::1").await.is_err(), "it was begun by the link");
+    assert!(!works(), "door secrets of such a sign-in end with it");
+    let house = house.crash().await;
+    assert!(house.app.authenticate(&alice.token, "::1").await.is_err());
+    assert!(house.app.authenticate(&bob.token, "::1").await.is_ok());
+    // Whom the settings do not name is nobody.
+    house.app.set_identity_providers(Arc::clone(&corp) as _);
+    corp.says.lock().as_mut().unwrap().person = None;
+    assert_eq!(corp.sign_in(&house.app).await.map(drop).unwrap_err().code, "SIGN-007");
 }
 
 #[tokio::test]

@@ -101,6 +101,13 @@ fn every_event() -> Vec<(StreamId, Event)> {
             at: at(0),
             by: by.clone(),
         },
+        DirectoryEvent::IdentityUnlinked {
+            name: who(),
+            issuer: "https://idp.example".into(),
+            subject: "17".into(),
+            at: at(0),
+            by: by.clone(),
+        },
     ];
     let sign_in = SignInId::from_bits(3);
     let sign_ins = [
