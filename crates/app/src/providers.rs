@@ -17,6 +17,7 @@ use crate::{
     node::App,
     ports::{Away, Back, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout},
     problem::{Problem, ProblemKind},
+    turns::Turns,
     world::Work,
 };
 
@@ -30,6 +31,10 @@ const LONGEST: usize = 4096;
 const LONGEST_DISPLAY_NAME: usize = 120;
 /// Most logouts that are kept for sign-ins under way.
 const LOGOUTS: usize = 1000;
+/// Logouts whose token is checked at the same time: a signature each, and now and then the provider's keys.
+const LOGOUTS_AT_ONCE: usize = 4;
+/// Most that wait for their turn. Beyond, one is sent away at once.
+const LOGOUTS_WAITING: usize = 256;
 /// How such sign-ins are called.
 const METHOD: &str = "oidc";
 
@@ -71,13 +76,24 @@ pub enum Arrived {
 }
 
 /// What is kept of those who came back.
-#[derive(Default)]
 pub(crate) struct Arrivals {
     /// Tickets that somebody signed in with, until they are too old anyway.
     used: Mutex<HashMap<Digest, Timestamp>>,
     /// What waits for a command line, one for each person.
     hand_overs: Mutex<HashMap<PrincipalName, HandOver>>,
     logouts: Mutex<Logouts>,
+    checks: Turns,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self {
+            used: Mutex::default(),
+            hand_overs: Mutex::default(),
+            logouts: Mutex::default(),
+            checks: Turns::new(LOGOUTS_AT_ONCE, LOGOUTS_WAITING),
+        }
+    }
 }
 
 /// What providers said last is over, for sign-ins that are checked already and not stored yet.
@@ -219,13 +235,16 @@ impl App {
     /// Ends the sign-ins that a provider says are over.
     ///
     /// # Errors
-    /// `SIGN-006` if it is not the provider's word; `STORE-001` if an end can't be recorded: the provider asks again.
+    /// `SIGN-006` if it is not the provider's word, `SIGN-005` if too many are checked already; `STORE-001` if an end can't be recorded: the provider asks again.
     pub async fn provider_logout(&self, provider: &str, token: &str) -> Result<(), Problem> {
         let providers = self.node.providers.get().ok_or_else(|| Problem::not_found("identity provider"))?;
         if token.len() > 4 * LONGEST {
             return Err(refused("the logout token is too long"));
         }
+        let turn = self.node.arrivals.checks.take().await;
+        let turn = turn.ok_or_else(|| Problem::new("SIGN-005", ProblemKind::TooMany, "too many logouts at once").next("try again"))?;
         let over = providers.logged_out(provider, token, self.now()).await.map_err(|error| unusable(provider, &error))?;
+        drop(turn);
         self.node.arrivals.logouts.lock().record(&over);
         self.node.arrivals.hand_overs.lock().retain(|_, waiting| !over.means(&waiting.vouched));
         // Whoever looked before that has stored the sign-in once it is our turn; whoever looks later finds it.

@@ -3,7 +3,13 @@
 
 mod common;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::House;
@@ -88,6 +94,22 @@ async fn a_logout_that_comes_while_its_sign_in_is_checked_ends_it() {
 }
 
 #[tokio::test]
+async fn logouts_are_checked_a_few_at_a_time_and_a_flood_is_sent_away() {
+    let (house, corp) = start().await;
+    let over = LoggedOut { issuer: ISSUER.to_owned(), session: None, subject: Some("idp|alice".to_owned()) };
+    *corp.logged_out.lock() = Some(over);
+    corp.slow.store(true, Relaxed);
+    let mut checks = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        let app = house.app.clone();
+        checks.spawn(async move { app.provider_logout("corp", "a token").await.map_err(|problem| problem.code) });
+    }
+    let sent_away = async { while checks.join_next().await.unwrap().unwrap() != Err("SIGN-005") {} };
+    tokio::time::timeout(std::time::Duration::from_secs(20), sent_away).await.expect("not all of them wait");
+    assert!(corp.checking.load(Relaxed) <= 8, "{}", corp.checking.load(Relaxed));
+}
+
+#[tokio::test]
 async fn a_link_that_is_undone_ends_what_it_began_and_nothing_else() {
     let (house, corp) = start().await;
     corp.is_alice(&[]);
@@ -152,6 +174,9 @@ struct Corp {
     /// What the provider calls over while it is asked.
     over: Mutex<Option<(App, LoggedOut)>>,
     logged_out: Mutex<Option<LoggedOut>>,
+    /// Never answers whether somebody signed out.
+    slow: AtomicBool,
+    checking: AtomicUsize,
 }
 
 impl Corp {
@@ -228,6 +253,12 @@ impl IdentityProviders for Corp {
     }
 
     fn logged_out<'a>(&'a self, _: &'a str, _: &'a str, _: Timestamp) -> BoxFuture<'a, Result<LoggedOut, IdentityError>> {
-        Box::pin(async { Ok(self.logged_out.lock().clone().unwrap()) })
+        Box::pin(async {
+            self.checking.fetch_add(1, Relaxed);
+            if self.slow.load(Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            Ok(self.logged_out.lock().clone().unwrap())
+        })
     }
 }
