@@ -184,6 +184,11 @@ impl App {
                 return Err(problem);
             }
         };
+        if work.world.directory.find(&name).is_none() {
+            self.make_waiting(&mut work, &name, &said).await?;
+            self.commit(guard, work).await?;
+            return Err(nobody(&said));
+        }
         self.take_over_word(&mut work, &name, &said).await?;
         let Some(line) = ticket.command_line else {
             let signed_in = self.store_sign_in(guard, work, self.new_sign_in(&name, source, said.vouched)).await?;
@@ -287,18 +292,23 @@ impl App {
         Ok((said, ticket))
     }
 
-    /// Makes true what the provider says about somebody who is known or may become so.
+    /// Makes a person who waits until an administrator lets them in: linked, disabled and in no group.
+    ///
+    /// Somebody here may be the same person under another name (F23): whom one of them asks for, the other would approve, in either
+    /// direction, and two of a quorum would be one. No machine can tell; an administrator says so by enabling them.
+    async fn make_waiting(&self, work: &mut Work, name: &PrincipalName, said: &SaidAbout) -> Result<(), Problem> {
+        let by = Actor::Gateway { cause: cause(&said.vouched.provider) };
+        let display_name = display_name(said, name);
+        self.perform(work, &by, &Change::CreatePerson { name: name.clone(), display_name }).await?;
+        link(work, name, said, &by);
+        self.perform(work, &by, &Change::Disable { name: name.clone() }).await?;
+        self.follow_up(work).await
+    }
+
+    /// Makes true what the provider says about somebody who is known.
     async fn take_over_word(&self, work: &mut Work, name: &PrincipalName, said: &SaidAbout) -> Result<(), Problem> {
         let by = Actor::Gateway { cause: cause(&said.vouched.provider) };
-        if work.world.directory.find(name).is_none() {
-            let display_name = display_name(said, name);
-            self.perform(work, &by, &Change::CreatePerson { name: name.clone(), display_name }).await?;
-        }
-        let Vouched { issuer, subject, .. } = &said.vouched;
-        if work.world.directory.linked(issuer, subject).is_none() {
-            let (issuer, subject, at) = (issuer.clone(), subject.clone(), work.now);
-            work.push(StreamId::Directory, DirectoryEvent::IdentityLinked { name: name.clone(), issuer, subject, at, by: by.clone() });
-        }
+        link(work, name, said, &by);
         for group in &said.owned {
             let is_in = work.world.directory.find(name).is_some_and(|p| p.is_in(group));
             let (group, name) = (group.clone(), name.clone());
@@ -353,6 +363,15 @@ impl Ticket {
     }
 }
 
+/// Links the person to who they are there, unless that is done.
+fn link(work: &mut Work, name: &PrincipalName, said: &SaidAbout, by: &Actor) {
+    let Vouched { issuer, subject, .. } = &said.vouched;
+    if work.world.directory.linked(issuer, subject).is_none() {
+        let (issuer, subject, at) = (issuer.clone(), subject.clone(), work.now);
+        work.push(StreamId::Directory, DirectoryEvent::IdentityLinked { name: name.clone(), issuer, subject, at, by: by.clone() });
+    }
+}
+
 /// Who this is here; with the person it would have been, if there is one, when it may not be.
 fn who_is(work: &Work, said: &SaidAbout) -> Result<PrincipalName, (Option<PrincipalName>, Problem)> {
     let directory = &work.world.directory;
@@ -361,18 +380,17 @@ fn who_is(work: &Work, said: &SaidAbout) -> Result<PrincipalName, (Option<Princi
     if let Some(name) = known {
         return match directory.find(&name) {
             Some(person) if person.kind == PrincipalKind::Person && !person.disabled => Ok(name),
-            // The same answer as for nobody: who was disabled learns nothing by it.
-            _ => Err((Some(name), nobody())),
+            _ => Err((Some(name), nobody(said))),
         };
     }
     if !said.creates {
-        return Err((None, nobody()));
+        return Err((None, nobody(said)));
     }
     let name = said.name.as_deref().and_then(|name| name.parse::<PrincipalName>().ok());
-    let unfit = || nobody().why("the name that the provider gives is no name here: lower case letters, digits, `-`, `_` and `.`");
+    let unfit = || nobody(said).why("the name that the provider gives is no name here: lower case letters, digits, `-`, `_` and `.`");
     let name = name.ok_or_else(|| (None, unfit()))?;
     if directory.find(&name).is_some() {
-        return Err((None, nobody().why("somebody else has the name that the provider gives")));
+        return Err((None, nobody(said).why("somebody else has the name that the provider gives")));
     }
     Ok(name)
 }
@@ -406,9 +424,12 @@ fn refused(why: &str) -> Problem {
         .next("begin again at the sign-in page")
 }
 
-fn nobody() -> Problem {
-    Problem::new("SIGN-007", ProblemKind::NotSignedIn, "the identity provider knows you, but nobody here may sign in as that")
-        .next("ask an administrator")
+/// The same whether somebody is new, waits or was disabled: who was disabled learns nothing by it.
+fn nobody(said: &SaidAbout) -> Problem {
+    let problem =
+        Problem::new("SIGN-007", ProblemKind::NotSignedIn, "the identity provider knows you, but nobody here may sign in as that");
+    let problem = if said.creates { problem.why("who is new waits until an administrator lets them in") } else { problem };
+    problem.next("ask an administrator")
 }
 
 /// What an outsider hears of it; the log has the rest.

@@ -94,6 +94,39 @@ async fn a_logout_that_comes_while_its_sign_in_is_checked_ends_it() {
 }
 
 #[tokio::test]
+async fn f23_a_second_account_of_a_providers_making_neither_asks_nor_approves_before_an_administrator_lets_it_in() {
+    let (house, corp) = start().await;
+    corp.owns(&["dba"]);
+    // Whoever has an account here and another name at the provider: as `alice` she asks, as the other she would approve, or the other way.
+    corp.is("alice.two", &["dba"]);
+    {
+        let mut says = corp.says.lock();
+        let says = says.as_mut().unwrap();
+        (says.person, says.creates) = (None, true);
+    }
+    for _ in 0..2 {
+        assert_eq!(corp.sign_in(&house.app).await.map(drop).unwrap_err().code, "SIGN-007");
+    }
+    let line = CommandLine { port: 40_000, challenge: "A".repeat(43) };
+    assert_eq!(corp.arrive(&house.app, Some(line)).await.map(drop).unwrap_err().code, "SIGN-007");
+    let all = house.app.principals(&house.caller("carol")).unwrap();
+    let second = all.iter().find(|p| p.name.as_str() == "alice.two").unwrap();
+    assert!(second.disabled && second.groups.is_empty(), "{second:?}");
+    house.advance(1).await;
+    let view = house.window("alice", &[Operation::Write], 600).await.unwrap();
+    assert!(!view.eligible.iter().any(|name| name.as_str() == "alice.two"), "{:?}", view.eligible);
+    assert!(house.approve("alice.two", &view).await.is_err());
+    house.advance(1).await;
+    // An administrator, and another one who approves it, say that this is somebody else.
+    house.changed(Change::Enable { name: parsed("alice.two") }).await;
+    assert_eq!(corp.sign_in(&house.app).await.unwrap().caller.name.as_str(), "alice.two");
+    let groups = house.app.groups(&house.caller("carol")).unwrap();
+    assert!(groups[&parsed::<GroupName>("dba")].contains(&parsed("alice.two")));
+    let approved = house.approve("alice.two", &view).await.unwrap();
+    assert_eq!(approved.access.state, AccessState::Pending, "in no group when it was asked");
+}
+
+#[tokio::test]
 async fn logouts_are_checked_a_few_at_a_time_and_a_flood_is_sent_away() {
     let (house, corp) = start().await;
     let over = LoggedOut { issuer: ISSUER.to_owned(), session: None, subject: Some("idp|alice".to_owned()) };

@@ -27,6 +27,8 @@ async fn f43_a_provider_makes_people_only_if_it_may_and_takes_no_name_over() {
     let house = House::new(json!({ "create_people": true })).await;
     house.provider.claim("preferred_username", json!("Eve"));
     house.provider.claim("name", json!("Eve\u{202e} <b>Adams"));
+    assert_eq!(house.sign_in("17").await.unwrap_err().code, "SIGN-007", "she waits until an administrator lets her in");
+    house.enable("eve").await;
     assert_eq!(house.sign_in("17").await.unwrap().caller.name.as_str(), "eve");
     assert_eq!(house.sign_in("17").await.unwrap().caller.name.as_str(), "eve");
     // The name is hers, whatever she is called there later; and nobody else becomes her or alice by it.
