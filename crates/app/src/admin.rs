@@ -131,6 +131,10 @@ impl App {
                 _ => senseless(format!("`{name}` is not in `{group}`")),
             },
             Change::EnrolKey { .. } | Change::RemoveKey { .. } => world.check_key(change).or_else(senseless),
+            Change::UnlinkIdentity { name, issuer, subject } => {
+                let is_linked = world.directory.is_linked(name, issuer, subject, self.now());
+                if is_linked { Ok(()) } else { senseless(format!("`{name}` is not linked to that subject of that issuer")) }
+            }
             Change::ApplyPolicy { hash } => self.load_bundle(hash).await.map(drop),
             Change::ConfirmClock => {
                 if world.frozen.is_some() {
@@ -142,11 +146,17 @@ impl App {
         }
     }
 
-    /// What follows from grants in this unit of work: changes apply themselves, extensions move their deadline.
+    /// What follows from grants and changes in this unit of work: changes apply themselves, extensions move their deadline, and what is
+    /// open is judged again, once for all that was changed before.
     pub(crate) async fn follow_up(&self, work: &mut Work) -> Result<(), Problem> {
         let mut done = BTreeSet::new();
-        // A change that applies itself may grant what waited: that is followed up as well.
-        while let Some(id) = work.granted().into_iter().find(|id| !done.contains(id)) {
+        loop {
+            // Before anything that was granted under how things were before.
+            if std::mem::take(&mut work.standing_changed) {
+                self.rejudge_all(work);
+            }
+            // A change that applies itself may grant what waited: that is followed up as well.
+            let Some(id) = work.granted().into_iter().find(|id| !done.contains(id)) else { return Ok(()) };
             done.insert(id.clone());
             let Some(access) = work.access(&id).cloned() else { continue };
             match (&access.envelope.scope, &access.envelope.origin) {
@@ -155,7 +165,6 @@ impl App {
                 _ => {}
             }
         }
-        Ok(())
     }
 
     fn extend_granted(
@@ -196,7 +205,8 @@ impl App {
         self.run(work, id, Command::Settle { outcome })
     }
 
-    /// Makes a change true. Whoever calls this has an approval, or is the operator at the machine.
+    /// Makes a change true; [`App::follow_up`] then judges again what is open. Whoever calls this has an approval, or is the operator at
+    /// the machine.
     pub(crate) async fn perform(&self, work: &mut Work, by: &Actor, change: &Change) -> Result<(), Problem> {
         let (at, by) = (work.now, by.clone());
         let directory = |work: &mut Work, event: DirectoryEvent| work.push(StreamId::Directory, event);
@@ -210,16 +220,16 @@ impl App {
             Change::Disable { name } => {
                 directory(work, DirectoryEvent::PrincipalDisabled { name: name.clone(), at, by });
                 self.end_everything_of(work, name);
-                self.rejudge_all(work);
+                work.standing_changed = true;
             }
             Change::Enable { name } => directory(work, DirectoryEvent::PrincipalEnabled { name: name.clone(), at, by }),
             Change::AddMember { group, name } => {
                 directory(work, DirectoryEvent::MemberAdded { group: group.clone(), name: name.clone(), at, by });
-                self.rejudge_all(work);
+                work.standing_changed = true;
             }
             Change::RemoveMember { group, name } => {
                 directory(work, DirectoryEvent::MemberRemoved { group: group.clone(), name: name.clone(), at, by });
-                self.rejudge_all(work);
+                work.standing_changed = true;
             }
             Change::ResetSecret { name } => {
                 directory(work, DirectoryEvent::SecretReset { name: name.clone(), at, by });
@@ -229,14 +239,18 @@ impl App {
             }
             Change::RemoveKey { name, key } => {
                 directory(work, DirectoryEvent::KeyRemoved { name: name.clone(), key: key.clone(), at, by });
-                self.rejudge_all(work);
+                work.standing_changed = true;
+            }
+            Change::UnlinkIdentity { name, issuer, subject } => {
+                let (name, issuer, subject) = (name.clone(), issuer.clone(), subject.clone());
+                directory(work, DirectoryEvent::IdentityUnlinked { name, issuer, subject, at, by });
             }
             Change::ApplyPolicy { hash } => {
                 work.world.bundle = self.load_bundle(hash).await?;
                 let standing_privilege = standing_privilege(&work.world, self.node.settings.bundle_watched);
                 let standing_privilege = (!standing_privilege.is_empty()).then(|| standing_privilege.join("; "));
                 work.push(StreamId::Policy, PolicyEvent::BundleApplied { hash: *hash, by, standing_privilege, at });
-                self.rejudge_all(work);
+                work.standing_changed = true;
             }
             Change::ConfirmClock => work.push(StreamId::Node, NodeEvent::ClockConfirmed { by, at }),
         }
@@ -321,6 +335,22 @@ impl App {
             PrincipalKind::Person => self.issue_code(&name).await,
             PrincipalKind::Workload => self.issue_token(&name).await,
         }
+    }
+
+    /// Stops every sign-in that this issuer vouched for so, with its door secrets. Returns what is to be removed from the store.
+    pub(crate) fn forget_vouched(&self, name: &PrincipalName, issuer: &str, subject: &str) -> Vec<ValueChange> {
+        let (ended, mut gone) = self.node.sign_ins.forget_vouched(name, issuer, subject);
+        for ((holder, resource), of_holder) in self.node.door_secrets.lock().iter_mut().filter(|((holder, _), _)| holder == name) {
+            of_holder.retain(|(sign_in, verifier)| {
+                let keep = !ended.contains(sign_in);
+                if !keep {
+                    let key = crate::door_secrets::door_key(holder, resource, sign_in, verifier);
+                    gone.push(ValueChange { kind: crate::door_secrets::DOOR_SECRETS.to_owned(), key, value: None });
+                }
+                keep
+            });
+        }
+        gone
     }
 
     /// Stops every secret of this principal from working. Returns what is to be removed from the store.

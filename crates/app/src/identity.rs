@@ -52,8 +52,8 @@ pub struct Caller {
     /// Address of this call.
     pub source: String,
     pub signed_in_at: Timestamp,
-    /// When the person proved who they are: before the sign-in, if an identity provider remembered them.
-    pub authenticated_at: Timestamp,
+    /// When the person proved who they are: before the sign-in, if an identity provider remembered them; `None` if it does not say when.
+    pub authenticated_at: Option<Timestamp>,
 }
 
 /// A sign-in that has just been made. The token is shown once.
@@ -112,13 +112,13 @@ struct Code {
 
 impl Caller {
     pub(crate) fn asked(&self, reason: Words, ticket: Option<Words>, now: Timestamp) -> Asked {
-        let age = now.micros().saturating_sub(self.authenticated_at.micros()).max(0) / 1_000_000;
+        let age = self.authenticated_at.map(|at| now.micros().saturating_sub(at.micros()).max(0) / 1_000_000);
         Asked {
             reason,
             ticket,
             source: self.source.clone(),
             sign_in: self.method.clone(),
-            sign_in_age_seconds: u64::try_from(age).unwrap_or(0),
+            sign_in_age_seconds: age.and_then(|age| u64::try_from(age).ok()).unwrap_or(Asked::OLDEST_SIGN_IN_SECONDS),
         }
     }
 
@@ -133,12 +133,13 @@ impl Caller {
 }
 
 impl SignIns {
-    /// Those in the store that no reset or disabling has voided since.
+    /// Those in the store that no reset or disabling has voided since, and whose link to who vouched for them still stands.
     pub fn read(values: Vec<(String, Vec<u8>)>, world: &World) -> Self {
         let read = values
             .into_iter()
             .filter_map(|(key, value)| Some((key, serde_json::from_slice::<SignIn>(&value).ok()?)))
-            .filter(|(_, s)| world.secrets_void_before(&s.name).is_none_or(|reset| s.created_at >= reset));
+            .filter(|(_, s)| world.secrets_void_before(&s.name).is_none_or(|reset| s.created_at >= reset))
+            .filter(|(_, s)| s.vouched.as_ref().is_none_or(|v| world.directory.is_linked(&s.name, &v.issuer, &v.subject, s.created_at)));
         Self { by_digest: RwLock::new(read.collect()), hashing: Turns::new(HASHES_AT_ONCE, HASHES_WAITING) }
     }
 
@@ -147,19 +148,10 @@ impl SignIns {
         self.by_digest.read().values().any(|s| s.name == *name && s.sign_in == *sign_in)
     }
 
-    /// Those that this issuer vouched for, of this session or else of this subject there.
-    pub fn vouched_by(&self, issuer: &str, session: Option<&str>, subject: Option<&str>) -> Vec<(PrincipalName, SignInId)> {
-        let meant = |vouched: &Vouched| {
-            let same_subject = subject.is_none_or(|subject| vouched.subject == subject);
-            vouched.issuer == issuer
-                && same_subject
-                && match session {
-                    Some(session) => vouched.session.as_deref() == Some(session),
-                    None => subject.is_some(),
-                }
-        };
+    /// Those that a provider vouched for so.
+    pub fn vouched_by(&self, meant: impl Fn(&Vouched) -> bool) -> Vec<(PrincipalName, SignInId)> {
         let all = self.by_digest.read();
-        all.values().filter(|s| s.vouched.as_deref().is_some_and(meant)).map(|s| (s.name.clone(), s.sign_in.clone())).collect()
+        all.values().filter(|s| s.vouched.as_deref().is_some_and(&meant)).map(|s| (s.name.clone(), s.sign_in.clone())).collect()
     }
 
     /// Waits for its turn to work out a hash; not at all if too many wait already.
@@ -171,6 +163,13 @@ impl SignIns {
     /// Drops every sign-in of this principal; returns what to remove from the store.
     pub fn forget(&self, name: &PrincipalName) -> Vec<ValueChange> {
         self.forget_if(|s| s.name == *name)
+    }
+
+    /// Drops those of a person that this issuer vouched for under this subject; returns which, and what to remove from the store.
+    pub fn forget_vouched(&self, name: &PrincipalName, issuer: &str, subject: &str) -> (Vec<SignInId>, Vec<ValueChange>) {
+        let so = |s: &SignIn| s.name == *name && s.vouched.as_ref().is_some_and(|v| v.issuer == issuer && v.subject == subject);
+        let ended = self.by_digest.read().values().filter(|s| so(s)).map(|s| s.sign_in.clone()).collect();
+        (ended, self.forget_if(so))
     }
 
     fn forget_if(&self, gone: impl Fn(&SignIn) -> bool) -> Vec<ValueChange> {
@@ -285,7 +284,7 @@ impl App {
             method: sign_in.method,
             source: source.to_owned(),
             signed_in_at: sign_in.created_at,
-            authenticated_at: sign_in.vouched.map_or(sign_in.created_at, |vouched| vouched.authenticated_at),
+            authenticated_at: sign_in.vouched.map_or(Some(sign_in.created_at), |vouched| vouched.authenticated_at),
         })
     }
 
@@ -450,7 +449,7 @@ impl App {
             method: method.to_owned(),
             source: source.to_owned(),
             signed_in_at: now,
-            authenticated_at: vouched.map_or(now, |vouched| vouched.authenticated_at),
+            authenticated_at: vouched.map_or(Some(now), |vouched| vouched.authenticated_at),
         };
         Ok(SignedIn { token, caller, expires_at })
     }

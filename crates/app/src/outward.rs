@@ -1,7 +1,24 @@
 //! Where calls that the gateway makes may lead: not to this machine, and not to what is only reached from it, such as a cloud's metadata
-//! service. What is called is written in settings, but names lead where others say.
+//! service. What is called is written in settings, but names lead where others say: each is looked at whenever it is resolved.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+/// A name that leads nowhere one may go.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` leads only to addresses that may not be reached")]
+struct Forbidden(String);
+
+/// Resolves a name to where one may go, and to nothing else. Ports are 0.
+///
+/// # Errors
+/// If it leads nowhere, or nowhere one may go.
+pub async fn look_up(host: &str) -> io::Result<Vec<SocketAddr>> {
+    let allowed: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.filter(|at| may_reach(at.ip())).collect();
+    if allowed.is_empty() { Err(io::Error::other(Forbidden(host.to_owned()))) } else { Ok(allowed) }
+}
 
 /// True unless it is this machine, link-local, no single machine, or one of the addresses at which clouds tell machines their secrets.
 #[must_use]
@@ -33,6 +50,14 @@ pub fn may_reach(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn f45_a_name_that_leads_to_this_machine_leads_nowhere() {
+        let refused = look_up("localhost").await.unwrap_err();
+        assert!(refused.to_string().contains("may not be reached"), "{refused}");
+        assert!(look_up("127.0.0.1").await.is_err());
+        assert_eq!(look_up("10.1.2.3").await.unwrap(), ["10.1.2.3:0".parse().unwrap()]);
+    }
 
     #[test]
     fn f45_this_machine_and_its_neighbourhood_are_not_reached_in_any_spelling() {

@@ -3,11 +3,11 @@
 //! A person is known by issuer and subject, never by a name or an address. The browser that left is the one that comes back: it holds a
 //! ticket that state, nonce and verifier are derived from, so nothing is kept here for those who left. No provider takes a name over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parking_lot::Mutex;
-use safeconduct_lifecycle::{Actor, DirectoryEvent, StreamId, Vouched};
+use safeconduct_lifecycle::{ADMINISTRATORS, Actor, DirectoryEvent, StreamId, Vouched};
 use safeconduct_model::{Change, Digest, PrincipalKind, PrincipalName, Timestamp};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -15,8 +15,9 @@ use zeroize::Zeroizing;
 use crate::{
     identity::{NewSignIn, SignedIn, seconds},
     node::App,
-    ports::{Away, Back, IdentityError, IdentityProviders, Provider, SaidAbout},
+    ports::{Away, Back, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout},
     problem::{Problem, ProblemKind},
+    turns::Turns,
     world::Work,
 };
 
@@ -28,6 +29,12 @@ const HAND_OVER_SECONDS: i64 = 60;
 const LONGEST: usize = 4096;
 /// Longest display name that is taken from a provider, in characters.
 const LONGEST_DISPLAY_NAME: usize = 120;
+/// Most logouts that are kept for sign-ins under way.
+const LOGOUTS: usize = 1000;
+/// Logouts whose token is checked at the same time: a signature each, and now and then the provider's keys.
+const LOGOUTS_AT_ONCE: usize = 4;
+/// Most that wait for their turn. Beyond, one is sent away at once.
+const LOGOUTS_WAITING: usize = 256;
 /// How such sign-ins are called.
 const METHOD: &str = "oidc";
 
@@ -69,12 +76,33 @@ pub enum Arrived {
 }
 
 /// What is kept of those who came back.
-#[derive(Default)]
 pub(crate) struct Arrivals {
     /// Tickets that somebody signed in with, until they are too old anyway.
     used: Mutex<HashMap<Digest, Timestamp>>,
     /// What waits for a command line, one for each person.
     hand_overs: Mutex<HashMap<PrincipalName, HandOver>>,
+    logouts: Mutex<Logouts>,
+    checks: Turns,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self {
+            used: Mutex::default(),
+            hand_overs: Mutex::default(),
+            logouts: Mutex::default(),
+            checks: Turns::new(LOGOUTS_AT_ONCE, LOGOUTS_WAITING),
+        }
+    }
+}
+
+/// What providers said last is over, for sign-ins that are checked already and not stored yet.
+#[derive(Default)]
+struct Logouts {
+    said: u64,
+    last: VecDeque<(u64, LoggedOut)>,
+    /// The newest that is not kept any more.
+    forgotten: u64,
 }
 
 struct HandOver {
@@ -82,6 +110,8 @@ struct HandOver {
     challenge: String,
     vouched: Vouched,
     until: Timestamp,
+    /// Logouts that were said before the provider vouched.
+    logouts: u64,
 }
 
 /// A ticket that was read back.
@@ -136,6 +166,7 @@ impl App {
     /// # Errors
     /// `SIGN-006` if the provider, or this browser, is not who it should be; `SIGN-007` if the person may not sign in here.
     pub async fn return_from_provider(&self, ticket: &str, returned: Returned, source: &str) -> Result<Arrived, Problem> {
+        let logouts = self.node.arrivals.logouts.lock().said;
         let (said, ticket) = match self.check_return(ticket, returned).await {
             Ok(checked) => checked,
             Err(problem) => {
@@ -144,6 +175,7 @@ impl App {
             }
         };
         let (guard, mut work) = self.begin().await;
+        self.check_not_over(&said.vouched, logouts)?;
         let name = match who_is(&work, &said) {
             Ok(known) => known,
             Err((known, problem)) => {
@@ -152,6 +184,11 @@ impl App {
                 return Err(problem);
             }
         };
+        if work.world.directory.find(&name).is_none() {
+            self.make_waiting(&mut work, &name, &said).await?;
+            self.commit(guard, work).await?;
+            return Err(nobody(&said));
+        }
         self.take_over_word(&mut work, &name, &said).await?;
         let Some(line) = ticket.command_line else {
             let signed_in = self.store_sign_in(guard, work, self.new_sign_in(&name, source, said.vouched)).await?;
@@ -163,7 +200,8 @@ impl App {
         let until = work.now.plus_seconds(HAND_OVER_SECONDS);
         self.commit(guard, work).await?;
         let url = format!("http://127.0.0.1:{}/?code={}", line.port, code.as_str());
-        let hand_over = HandOver { code: Digest::of_bytes(code.as_bytes()), challenge: line.challenge, vouched: said.vouched, until };
+        let hand_over =
+            HandOver { code: Digest::of_bytes(code.as_bytes()), challenge: line.challenge, vouched: said.vouched, until, logouts };
         self.node.arrivals.hand_overs.lock().insert(name, hand_over);
         Ok(Arrived::HandOver { url })
     }
@@ -187,9 +225,12 @@ impl App {
             return Err(refused("the code of the command line is wrong, used or late"));
         };
         let (guard, work) = self.begin().await;
-        // Whoever was disabled, or lost every secret, since the browser came back is not signed in by what it brought.
+        self.check_not_over(&hand_over.vouched, hand_over.logouts)?;
+        // Whoever was disabled, unlinked, or lost every secret, since the browser came back is not signed in by what it brought.
         let began = hand_over.until.plus_seconds(-HAND_OVER_SECONDS);
-        let standing = work.world.directory.find(&name).is_some_and(|p| !p.disabled);
+        let Vouched { issuer, subject, .. } = &hand_over.vouched;
+        let is_linked = work.world.directory.is_linked(&name, issuer, subject, began);
+        let standing = is_linked && work.world.directory.find(&name).is_some_and(|p| !p.disabled);
         if !standing || work.world.secrets_void_before(&name).is_some_and(|reset| reset >= began) {
             return Err(refused("the code of the command line is wrong, used or late"));
         }
@@ -199,22 +240,30 @@ impl App {
     /// Ends the sign-ins that a provider says are over.
     ///
     /// # Errors
-    /// `SIGN-006` if it is not the provider's word; `STORE-001` if an end can't be recorded: the provider asks again.
+    /// `SIGN-006` if it is not the provider's word, `SIGN-005` if too many are checked already; `STORE-001` if an end can't be recorded: the provider asks again.
     pub async fn provider_logout(&self, provider: &str, token: &str) -> Result<(), Problem> {
         let providers = self.node.providers.get().ok_or_else(|| Problem::not_found("identity provider"))?;
         if token.len() > 4 * LONGEST {
             return Err(refused("the logout token is too long"));
         }
+        let turn = self.node.arrivals.checks.take().await;
+        let turn = turn.ok_or_else(|| Problem::new("SIGN-005", ProblemKind::TooMany, "too many logouts at once").next("try again"))?;
         let over = providers.logged_out(provider, token, self.now()).await.map_err(|error| unusable(provider, &error))?;
-        let subject = over.subject.as_deref();
-        self.node.arrivals.hand_overs.lock().retain(|_, waiting| {
-            let same = waiting.vouched.issuer == over.issuer && subject.is_none_or(|subject| waiting.vouched.subject == subject);
-            !(same && (over.session.is_none() || waiting.vouched.session == over.session))
-        });
-        for (name, sign_in) in self.node.sign_ins.vouched_by(&over.issuer, over.session.as_deref(), subject) {
+        drop(turn);
+        self.node.arrivals.logouts.lock().record(&over);
+        self.node.arrivals.hand_overs.lock().retain(|_, waiting| !over.means(&waiting.vouched));
+        // Whoever looked before that has stored the sign-in once it is our turn; whoever looks later finds it.
+        drop(self.begin().await);
+        for (name, sign_in) in self.node.sign_ins.vouched_by(|vouched| over.means(vouched)) {
             self.end_sign_ins(&name, &[sign_in], Actor::Gateway { cause: cause(provider) }).await?;
         }
         Ok(())
+    }
+
+    /// Refuses what the provider said is over since it vouched. Within the unit of work that stores the sign-in.
+    fn check_not_over(&self, vouched: &Vouched, since: u64) -> Result<(), Problem> {
+        let over = self.node.arrivals.logouts.lock().mean(vouched, since);
+        if over { Err(refused("it said meanwhile that you signed out there")) } else { Ok(()) }
     }
 
     /// What the provider says, if this browser is the one that left and has not come back before.
@@ -243,23 +292,32 @@ impl App {
         Ok((said, ticket))
     }
 
-    /// Makes true what the provider says about somebody who is known or may become so.
+    /// Makes a person who waits until an administrator lets them in: linked, disabled and in no group.
+    ///
+    /// Somebody here may be the same person under another name (F23): whom one of them asks for, the other would approve, in either
+    /// direction, and two of a quorum would be one. No machine can tell; an administrator says so by enabling them.
+    async fn make_waiting(&self, work: &mut Work, name: &PrincipalName, said: &SaidAbout) -> Result<(), Problem> {
+        let by = Actor::Gateway { cause: cause(&said.vouched.provider) };
+        let display_name = display_name(said, name);
+        self.perform(work, &by, &Change::CreatePerson { name: name.clone(), display_name }).await?;
+        link(work, name, said, &by);
+        self.perform(work, &by, &Change::Disable { name: name.clone() }).await?;
+        self.follow_up(work).await
+    }
+
+    /// Makes true what the provider says about somebody who is known.
     async fn take_over_word(&self, work: &mut Work, name: &PrincipalName, said: &SaidAbout) -> Result<(), Problem> {
         let by = Actor::Gateway { cause: cause(&said.vouched.provider) };
-        if work.world.directory.find(name).is_none() {
-            let display_name = display_name(said, name);
-            self.perform(work, &by, &Change::CreatePerson { name: name.clone(), display_name }).await?;
-        }
-        let Vouched { issuer, subject, .. } = &said.vouched;
-        if work.world.directory.linked(issuer, subject).is_none() {
-            let (issuer, subject, at) = (issuer.clone(), subject.clone(), work.now);
-            work.push(StreamId::Directory, DirectoryEvent::IdentityLinked { name: name.clone(), issuer, subject, at, by: by.clone() });
-        }
+        link(work, name, said, &by);
         for group in &said.owned {
             let is_in = work.world.directory.find(name).is_some_and(|p| p.is_in(group));
             let (group, name) = (group.clone(), name.clone());
             match (is_in, said.groups.contains(&group)) {
                 (false, true) => self.perform(work, &by, &Change::AddMember { group, name }).await?,
+                (true, false) if group.as_str() == ADMINISTRATORS && work.world.directory.administrators_other_than(Some(&name)) == 0 => {
+                    let provider = &said.vouched.provider;
+                    tracing::warn!(provider, %name, "the last administrator stays one: an identity provider would have left none");
+                }
                 (true, false) => self.perform(work, &by, &Change::RemoveMember { group, name }).await?,
                 (true, true) | (false, false) => {}
             }
@@ -271,6 +329,25 @@ impl App {
     fn new_sign_in<'a>(&self, name: &'a PrincipalName, source: &'a str, vouched: Vouched) -> NewSignIn<'a> {
         let lasts_seconds = seconds(self.node.settings.sign_in);
         NewSignIn { name, kind: PrincipalKind::Person, method: METHOD, source, lasts_seconds, vouched: Some(Box::new(vouched)) }
+    }
+}
+
+impl Logouts {
+    fn record(&mut self, over: &LoggedOut) {
+        self.said += 1;
+        // Said again it is one still: repeating a token pushes nothing out.
+        self.last.retain(|(_, other)| other != over);
+        self.last.push_back((self.said, over.clone()));
+        if self.last.len() > LOGOUTS
+            && let Some((forgotten, _)) = self.last.pop_front()
+        {
+            self.forgotten = forgotten;
+        }
+    }
+
+    /// True if one that was said after the first `since` means it, or may have meant it.
+    fn mean(&self, vouched: &Vouched, since: u64) -> bool {
+        since < self.forgotten || self.last.iter().any(|(said, over)| *said > since && over.means(vouched))
     }
 }
 
@@ -286,6 +363,15 @@ impl Ticket {
     }
 }
 
+/// Links the person to who they are there, unless that is done.
+fn link(work: &mut Work, name: &PrincipalName, said: &SaidAbout, by: &Actor) {
+    let Vouched { issuer, subject, .. } = &said.vouched;
+    if work.world.directory.linked(issuer, subject).is_none() {
+        let (issuer, subject, at) = (issuer.clone(), subject.clone(), work.now);
+        work.push(StreamId::Directory, DirectoryEvent::IdentityLinked { name: name.clone(), issuer, subject, at, by: by.clone() });
+    }
+}
+
 /// Who this is here; with the person it would have been, if there is one, when it may not be.
 fn who_is(work: &Work, said: &SaidAbout) -> Result<PrincipalName, (Option<PrincipalName>, Problem)> {
     let directory = &work.world.directory;
@@ -294,18 +380,17 @@ fn who_is(work: &Work, said: &SaidAbout) -> Result<PrincipalName, (Option<Princi
     if let Some(name) = known {
         return match directory.find(&name) {
             Some(person) if person.kind == PrincipalKind::Person && !person.disabled => Ok(name),
-            // The same answer as for nobody: who was disabled learns nothing by it.
-            _ => Err((Some(name), nobody())),
+            _ => Err((Some(name), nobody(said))),
         };
     }
     if !said.creates {
-        return Err((None, nobody()));
+        return Err((None, nobody(said)));
     }
     let name = said.name.as_deref().and_then(|name| name.parse::<PrincipalName>().ok());
-    let unfit = || nobody().why("the name that the provider gives is no name here: lower case letters, digits, `-`, `_` and `.`");
+    let unfit = || nobody(said).why("the name that the provider gives is no name here: lower case letters, digits, `-`, `_` and `.`");
     let name = name.ok_or_else(|| (None, unfit()))?;
     if directory.find(&name).is_some() {
-        return Err((None, nobody().why("somebody else has the name that the provider gives")));
+        return Err((None, nobody(said).why("somebody else has the name that the provider gives")));
     }
     Ok(name)
 }
@@ -339,9 +424,12 @@ fn refused(why: &str) -> Problem {
         .next("begin again at the sign-in page")
 }
 
-fn nobody() -> Problem {
-    Problem::new("SIGN-007", ProblemKind::NotSignedIn, "the identity provider knows you, but nobody here may sign in as that")
-        .next("ask an administrator")
+/// The same whether somebody is new, waits or was disabled: who was disabled learns nothing by it.
+fn nobody(said: &SaidAbout) -> Problem {
+    let problem =
+        Problem::new("SIGN-007", ProblemKind::NotSignedIn, "the identity provider knows you, but nobody here may sign in as that");
+    let problem = if said.creates { problem.why("who is new waits until an administrator lets them in") } else { problem };
+    problem.next("ask an administrator")
 }
 
 /// What an outsider hears of it; the log has the rest.
@@ -354,5 +442,35 @@ fn unusable(provider: &str, error: &IdentityError) -> Problem {
                 .next("try again; whoever runs the gateway finds the reason in its log")
         }
         IdentityError::Refused(_) => refused("what came from it does not count; the gateway's log says why"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logout_that_is_not_kept_any_more_counts_for_whoever_was_under_way() {
+        let over = |n: usize| LoggedOut { issuer: "i".to_owned(), session: None, subject: Some(n.to_string()) };
+        let vouched = Vouched {
+            provider: "corp".to_owned(),
+            issuer: "i".to_owned(),
+            subject: "somebody".to_owned(),
+            session: None,
+            authenticated_at: None,
+            methods: Vec::new(),
+        };
+        let mut logouts = Logouts::default();
+        for _ in 0..3 * LOGOUTS {
+            logouts.record(&over(0));
+        }
+        assert!(!logouts.mean(&vouched, 0), "one that is repeated forgets no other");
+        let before = logouts.said;
+        for n in 1..=2 * LOGOUTS {
+            logouts.record(&over(n));
+        }
+        assert_eq!(logouts.last.len(), LOGOUTS);
+        assert!(logouts.mean(&vouched, before));
+        assert!(!logouts.mean(&vouched, logouts.said));
     }
 }

@@ -84,6 +84,18 @@ pub struct LoggedOut {
     pub subject: Option<String>,
 }
 
+impl LoggedOut {
+    /// True if what was vouched for is over.
+    #[must_use]
+    pub fn means(&self, vouched: &Vouched) -> bool {
+        let same_subject = self.subject.as_ref().is_none_or(|subject| vouched.subject == *subject);
+        let same_session = self.session.as_ref().is_none_or(|session| vouched.session.as_ref() == Some(session));
+        // One that names neither means nobody.
+        let names_any = self.subject.is_some() || self.session.is_some();
+        vouched.issuer == self.issuer && names_any && same_subject && same_session
+    }
+}
+
 /// Why a provider signs nobody in. Holds no token and no code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {

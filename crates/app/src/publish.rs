@@ -107,6 +107,9 @@ impl App {
             if let Event::Directory(DirectoryEvent::SecretReset { name, .. } | DirectoryEvent::PrincipalDisabled { name, .. }) = event {
                 useless.extend(self.forget_secrets_of(name));
             }
+            if let Event::Directory(DirectoryEvent::IdentityUnlinked { name, issuer, subject, .. }) = event {
+                useless.extend(self.forget_vouched(name, issuer, subject));
+            }
         }
         for (place, (stream, event)) in events.iter().enumerate() {
             let (access, principal) = match stream {

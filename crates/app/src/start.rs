@@ -434,6 +434,7 @@ impl App {
                 self.perform(&mut work, &by, &Change::AddMember { group: group.clone(), name: person.name.clone() }).await?;
             }
         }
+        self.follow_up(&mut work).await?;
         self.commit(guard, work).await?;
         let mut handed_out = Vec::new();
         for person in people {

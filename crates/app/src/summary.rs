@@ -140,6 +140,9 @@ fn of_directory(event: &DirectoryEvent) -> Summary {
         DirectoryEvent::KeyRemoved { name, by, .. } => (name, by, format!("a key of {name} signs approvals no longer")),
         DirectoryEvent::SecretReset { name, by, .. } => (name, by, format!("{name} was given a one-time code")),
         DirectoryEvent::IdentityLinked { name, issuer, by, .. } => (name, by, format!("{name} was linked to an identity at {issuer}")),
+        DirectoryEvent::IdentityUnlinked { name, issuer, by, .. } => {
+            (name, by, format!("{name} was unlinked from an identity at {issuer}"))
+        }
     };
     Summary { about: Some(about.clone()), ..by_actor(who, line) }
 }

@@ -453,6 +453,18 @@ impl App {
         Ok(world.directory.iter().cloned().collect())
     }
 
+    /// Who everybody is at identity providers: issuers and subjects by name.
+    ///
+    /// # Errors
+    /// As [`App::principals`].
+    pub fn identities(&self, caller: &Caller) -> Result<BTreeMap<PrincipalName, Vec<(String, String)>>, Problem> {
+        let world = self.world();
+        self.may_list(&world, caller)?;
+        let owned = |(issuer, subject): (&str, &str)| (issuer.to_owned(), subject.to_owned());
+        let of = |name: &PrincipalName| (name.clone(), world.directory.identities(name).map(owned).collect());
+        Ok(world.directory.iter().map(|principal| of(&principal.name)).collect())
+    }
+
     /// Every group with its members.
     ///
     /// # Errors

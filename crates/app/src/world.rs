@@ -151,13 +151,15 @@ impl World {
 pub(crate) struct Work {
     pub world: World,
     pub now: Timestamp,
+    /// True if people, groups or policy are not what the open access requests were judged by.
+    pub standing_changed: bool,
     events: Vec<(StreamId, Event)>,
     expected: BTreeMap<StreamId, u64>,
 }
 
 impl Work {
     pub fn new(world: World, now: Timestamp) -> Self {
-        Self { world, now, events: Vec::new(), expected: BTreeMap::new() }
+        Self { world, now, standing_changed: false, events: Vec::new(), expected: BTreeMap::new() }
     }
 
     /// Makes an event part of this unit.

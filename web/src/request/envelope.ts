@@ -103,6 +103,7 @@ export function changeText(action: Extract<Action, { kind: "administration" }>):
     case "reset_secret": return `let ${of("name")} choose a new secret`;
     case "enrol_key": return `let ${of("name")} sign approvals with the key ${of("key")}`;
     case "remove_key": return `no longer let ${of("name")} sign approvals with the key ${of("key")}`;
+    case "unlink_identity": return `unlink ${of("name")} from ${of("subject")} at ${of("issuer")}`;
     case "apply_policy": return `make the bundle ${of("hash")} the policy`;
     case "confirm_clock": return "lift the freeze after the clock was found behind";
     default: return `${change} ${JSON.stringify(rest)}`;

@@ -27,6 +27,7 @@ impl Default for ApiConfig {
 pub(crate) struct ApiState {
     pub app: App,
     pub attempts: Arc<Attempts>,
+    pub attempts_at_providers: Arc<Attempts>,
     pub calls: Arc<CallsUnderWay>,
     pub streams: Arc<Semaphore>,
 }
@@ -35,7 +36,8 @@ impl ApiState {
     pub fn new(app: App, config: &ApiConfig) -> Self {
         Self {
             app,
-            attempts: Arc::new(Attempts::default()),
+            attempts: Arc::new(Attempts::at_passwords()),
+            attempts_at_providers: Arc::new(Attempts::at_providers()),
             calls: Arc::new(CallsUnderWay::default()),
             streams: Arc::new(Semaphore::new(config.max_streams)),
         }

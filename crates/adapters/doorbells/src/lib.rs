@@ -4,7 +4,6 @@
 //! waits. So nothing is lost while a receiver or this node is down, what was decided meanwhile rings nowhere, and one that fails delays no
 //! other. A receiver may hear of one access request twice, after a crash; the id of the message is the same.
 
-mod guard;
 mod mail;
 mod settings;
 mod webhook;

@@ -125,7 +125,7 @@ fn caller(name: &str) -> Caller {
         method: "password".to_owned(),
         source: "127.0.0.1".to_owned(),
         signed_in_at: safeconduct_testkit::START,
-        authenticated_at: safeconduct_testkit::START,
+        authenticated_at: Some(safeconduct_testkit::START),
     }
 }
 

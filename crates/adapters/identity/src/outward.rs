@@ -1,9 +1,9 @@
 //! The client that calls a provider: TLS only, no redirects, no proxy, bounded answers, and only where [`may_reach`] permits.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use safeconduct_app::may_reach;
+use safeconduct_app::{look_up, may_reach};
 
 /// How long a provider may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -56,21 +56,9 @@ pub(crate) async fn json<T: serde::de::DeserializeOwned>(request: reqwest::Reque
 /// Resolves names to what may be reached, and to nothing else.
 struct Guarded;
 
-/// A name that leads nowhere one may go.
-#[derive(Debug, thiserror::Error)]
-#[error("`{0}` leads only to addresses that an identity provider may not have")]
-struct Forbidden(String);
-
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found.filter(|at| may_reach(at.ip())).collect();
-            if allowed.is_empty() {
-                return Err(Forbidden(name.as_str().to_owned()).into());
-            }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
+        Box::pin(async move { Ok(Box::new(look_up(name.as_str()).await?.into_iter()) as Addrs) })
     }
 }
 

@@ -23,6 +23,9 @@ const GOOD_FOR: Duration = Duration::from_secs(3600);
 const PAUSE: Duration = Duration::from_secs(30);
 /// Most methods of authentication that are kept.
 const METHODS: usize = 8;
+/// How long ago, in seconds, a person may have proved there who they are: a year, so that nobody is asked once more for it. A provider that
+/// is told a `max_age` must say `auth_time` (OpenID Connect Core, 2).
+const LONG_AGO: &str = "31536000";
 /// The event of a logout token.
 const LOGOUT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
@@ -85,7 +88,8 @@ impl Provider {
             .append_pair("state", &away.state)
             .append_pair("nonce", &away.nonce)
             .append_pair("code_challenge", &away.challenge)
-            .append_pair("code_challenge_method", "S256");
+            .append_pair("code_challenge_method", "S256")
+            .append_pair("max_age", LONG_AGO);
         Ok(url.into())
     }
 
@@ -142,7 +146,7 @@ impl Provider {
                 issuer: settings.issuer.clone(),
                 subject,
                 session: claims.text("sid").map(str::to_owned),
-                authenticated_at: claims.authenticated_at()?,
+                authenticated_at: claims.authenticated_at(),
                 methods: methods.take(METHODS).map(str::to_owned).collect(),
             },
         })

@@ -116,10 +116,9 @@ impl Claims {
         self.0.get(claim)?.as_object()
     }
 
-    /// When the person proved who they are; when the token was made, if it does not say.
+    /// When the person proved who they are, and not after the token was made; `None` if it does not say.
     pub fn authenticated_at(&self) -> Option<Timestamp> {
-        let made = self.seconds("iat")?;
-        let seconds = self.seconds("auth_time").unwrap_or(made).clamp(0, made);
+        let seconds = self.seconds("auth_time")?.min(self.seconds("iat")?).max(0);
         Some(Timestamp::from_micros(seconds.saturating_mul(1_000_000)))
     }
 

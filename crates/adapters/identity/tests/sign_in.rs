@@ -27,6 +27,8 @@ async fn f43_a_provider_makes_people_only_if_it_may_and_takes_no_name_over() {
     let house = House::new(json!({ "create_people": true })).await;
     house.provider.claim("preferred_username", json!("Eve"));
     house.provider.claim("name", json!("Eve\u{202e} <b>Adams"));
+    assert_eq!(house.sign_in("17").await.unwrap_err().code, "SIGN-007", "she waits until an administrator lets her in");
+    house.enable("eve").await;
     assert_eq!(house.sign_in("17").await.unwrap().caller.name.as_str(), "eve");
     assert_eq!(house.sign_in("17").await.unwrap().caller.name.as_str(), "eve");
     // The name is hers, whatever she is called there later; and nobody else becomes her or alice by it.
@@ -181,11 +183,19 @@ async fn how_long_ago_the_person_proved_who_they_are_is_known() {
     let now = house.provider.now();
     house.provider.claim("auth_time", json!(now - 7200));
     let caller = house.sign_in("a").await.unwrap().caller;
-    assert_eq!(caller.authenticated_at.micros(), (now - 7200) * 1_000_000);
-    assert!(caller.signed_in_at > caller.authenticated_at);
+    assert_eq!(caller.authenticated_at.unwrap().micros(), (now - 7200) * 1_000_000);
+    assert!(Some(caller.signed_in_at) > caller.authenticated_at);
     house.provider.claim("auth_time", json!(now + 7200));
     let caller = house.sign_in("a").await.unwrap().caller;
-    assert!(caller.authenticated_at <= caller.signed_in_at.plus_seconds(60), "nobody proved anything in the future");
+    assert!(caller.authenticated_at.unwrap() <= caller.signed_in_at.plus_seconds(60), "nobody proved anything in the future");
+    // A provider that is told a `max_age` must say it. What one does not say, or not as a number, is not known.
+    assert!(!query(&house.leave(None).await.url, "max_age").is_empty());
+    for unsaid in [json!(null), json!("soon"), json!([now])] {
+        house.provider.claim("auth_time", unsaid.clone());
+        let signed_in = house.sign_in("a").await.unwrap();
+        assert_eq!(signed_in.caller.authenticated_at, None, "{unsaid}");
+        assert_eq!(house.app.authenticate(&signed_in.token, "::1").await.unwrap().authenticated_at, None, "{unsaid}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -183,7 +183,7 @@ impl House {
             method: "password".to_owned(),
             source: "127.0.0.1".to_owned(),
             signed_in_at: START,
-            authenticated_at: START,
+            authenticated_at: Some(START),
         }
     }
 

@@ -11,8 +11,8 @@ use crate::access::Actor;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
     principals: BTreeMap<PrincipalName, Principal>,
-    /// People by issuer and subject.
-    links: BTreeMap<(String, String), PrincipalName>,
+    /// People by issuer and subject, and since when.
+    links: BTreeMap<(String, String), (PrincipalName, Timestamp)>,
     /// Keys that sign approvals, each with whose it is and since when.
     keys: BTreeMap<String, (PrincipalName, Timestamp)>,
     /// Counts changes.
@@ -85,6 +85,14 @@ pub enum DirectoryEvent {
         at: Timestamp,
         by: Actor,
     },
+    /// The link is undone: whoever the issuer calls so is nobody here, and what it vouched for so is over.
+    IdentityUnlinked {
+        name: PrincipalName,
+        issuer: String,
+        subject: String,
+        at: Timestamp,
+        by: Actor,
+    },
 }
 
 impl DirectoryEvent {
@@ -102,6 +110,7 @@ impl DirectoryEvent {
             Self::KeyEnrolled { .. } => "key_enrolled",
             Self::KeyRemoved { .. } => "key_removed",
             Self::IdentityLinked { .. } => "identity_linked",
+            Self::IdentityUnlinked { .. } => "identity_unlinked",
         }
     }
 }
@@ -119,7 +128,20 @@ impl Directory {
     /// The person whom this issuer knows under this subject.
     #[must_use]
     pub fn linked(&self, issuer: &str, subject: &str) -> Option<&Principal> {
-        self.links.get(&(issuer.to_owned(), subject.to_owned())).and_then(|name| self.find(name))
+        self.links.get(&(issuer.to_owned(), subject.to_owned())).and_then(|(name, _)| self.find(name))
+    }
+
+    /// True if the issuer's subject is this person, and has been since this time.
+    #[must_use]
+    pub fn is_linked(&self, name: &PrincipalName, issuer: &str, subject: &str, since: Timestamp) -> bool {
+        let link = self.links.get(&(issuer.to_owned(), subject.to_owned()));
+        link.is_some_and(|(linked, at)| linked == name && *at <= since)
+    }
+
+    /// Who this person is elsewhere: issuers and subjects.
+    pub fn identities<'a>(&'a self, name: &'a PrincipalName) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let theirs = self.links.iter().filter(move |(_, (linked, _))| linked == name);
+        theirs.map(|((issuer, subject), _)| (issuer.as_str(), subject.as_str()))
     }
 
     /// Whose key this is.
@@ -183,9 +205,15 @@ impl Directory {
                     self.keys.remove(key);
                 }
             }
-            DirectoryEvent::IdentityLinked { name, issuer, subject, .. } => {
-                // The first link stands: a later one never makes somebody out of somebody else.
-                self.links.entry((issuer.clone(), subject.clone())).or_insert_with(|| name.clone());
+            DirectoryEvent::IdentityLinked { name, issuer, subject, at, .. } => {
+                // The first link stands until it is undone: a later one never makes somebody out of somebody else.
+                self.links.entry((issuer.clone(), subject.clone())).or_insert_with(|| (name.clone(), *at));
+            }
+            DirectoryEvent::IdentityUnlinked { name, issuer, subject, .. } => {
+                let link = (issuer.clone(), subject.clone());
+                if self.links.get(&link).is_some_and(|(linked, _)| linked == name) {
+                    self.links.remove(&link);
+                }
             }
         }
     }

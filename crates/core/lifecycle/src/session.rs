@@ -209,8 +209,9 @@ pub struct Vouched {
     /// The provider's own session, so that it can end what it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    /// When the person last proved there who they are.
-    pub authenticated_at: Timestamp,
+    /// When the person last proved there who they are, if the provider says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authenticated_at: Option<Timestamp>,
     /// How, in the words of RFC 8176 such as `pwd`, `otp`, `hwk`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,

@@ -101,6 +101,13 @@ fn every_event() -> Vec<(StreamId, Event)> {
             at: at(0),
             by: by.clone(),
         },
+        DirectoryEvent::IdentityUnlinked {
+            name: who(),
+            issuer: "https://idp.example".into(),
+            subject: "17".into(),
+            at: at(0),
+            by: by.clone(),
+        },
     ];
     let sign_in = SignInId::from_bits(3);
     let sign_ins = [
@@ -123,7 +130,7 @@ fn every_event() -> Vec<(StreamId, Event)> {
                 issuer: "https://idp.example".into(),
                 subject: "17".into(),
                 session: Some("s".into()),
-                authenticated_at: at(-9),
+                authenticated_at: Some(at(-9)),
                 methods: vec!["pwd".into()],
             })),
         },

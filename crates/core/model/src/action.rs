@@ -84,6 +84,12 @@ pub enum Change {
         name: PrincipalName,
         key: String,
     },
+    /// Whoever the issuer calls so is not this person any more; sign-ins that were vouched for so end.
+    UnlinkIdentity {
+        name: PrincipalName,
+        issuer: String,
+        subject: String,
+    },
     /// Activates the bundle with this hash; its files are stored beside the access request.
     ApplyPolicy {
         hash: Digest,
@@ -169,6 +175,9 @@ impl Action {
                 crate::Words::new(display_name).map(drop)
             }
             Self::Administration(Change::EnrolKey { key, .. } | Change::RemoveKey { key, .. }) => text::check_statement(key),
+            Self::Administration(Change::UnlinkIdentity { issuer, subject, .. }) => {
+                [issuer, subject].into_iter().try_for_each(|text| crate::Words::new(text).map(drop))
+            }
             Self::Administration(_) => Ok(()),
         }
     }
@@ -184,7 +193,8 @@ impl Change {
             | Self::Enable { .. }
             | Self::ResetSecret { .. }
             | Self::EnrolKey { .. }
-            | Self::RemoveKey { .. } => crate::Operation::ManagePeople,
+            | Self::RemoveKey { .. }
+            | Self::UnlinkIdentity { .. } => crate::Operation::ManagePeople,
             Self::CreateWorkload { .. } => crate::Operation::ManageWorkloads,
             Self::AddMember { .. } | Self::RemoveMember { .. } => crate::Operation::ManageGroups,
             Self::ApplyPolicy { .. } | Self::ConfirmClock => crate::Operation::ApplyPolicy,
@@ -204,6 +214,9 @@ impl std::fmt::Display for Change {
             Self::ResetSecret { name } => write!(f, "let `{name}` choose a new secret"),
             Self::EnrolKey { name, key } => write!(f, "let `{name}` sign approvals with the key {}", text::printable(key)),
             Self::RemoveKey { name, key } => write!(f, "no longer let `{name}` sign approvals with the key {}", text::printable(key)),
+            Self::UnlinkIdentity { name, issuer, subject } => {
+                write!(f, "unlink `{name}` from `{}` at `{}`", text::printable(subject), text::printable(issuer))
+            }
             Self::ApplyPolicy { hash } => write!(f, "apply policy {hash}"),
             Self::ConfirmClock => f.write_str("confirm the clock"),
         }

@@ -50,8 +50,13 @@ pub struct Asked {
     pub source: String,
     /// How the requester signed in: `password`, `token`, `door`.
     pub sign_in: String,
-    /// Seconds since that sign-in.
+    /// Seconds since the requester proved who they are; [`Asked::OLDEST_SIGN_IN_SECONDS`] if nobody says when that was.
     pub sign_in_age_seconds: u64,
+}
+
+impl Asked {
+    /// The oldest sign-in that policy tells apart, in seconds: a century. What is not known is as old: never taken for fresh.
+    pub const OLDEST_SIGN_IN_SECONDS: u64 = 3_155_760_000;
 }
 
 /// How an access request came to be.

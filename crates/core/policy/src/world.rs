@@ -8,7 +8,7 @@ use std::{
 
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Value, Schema};
 use jiff::{civil::Weekday, tz::TimeZoneDatabase};
-use safeconduct_model::{GroupName, Operation, Principal, PrincipalKind, Resource, ResourceKind};
+use safeconduct_model::{Asked, GroupName, Operation, Principal, PrincipalKind, Resource, ResourceKind};
 
 use crate::evaluation::{ApprovalQuestion, AskedContext, Evaluation, FactsContext, NowContext};
 
@@ -180,7 +180,7 @@ fn asked(asked: &AskedContext) -> Result<Value, Unanswerable> {
         ("duration".to_owned(), Value::new_duration(format!("{}s", asked.duration.seconds()))),
         ("sign_in".to_owned(), text(&asked.sign_in)),
         // Ages beyond a century are a century: Cedar counts milliseconds in 64 bits.
-        ("sign_in_age".to_owned(), Value::new_duration(format!("{}s", asked.sign_in_age_seconds.min(3_155_760_000)))),
+        ("sign_in_age".to_owned(), Value::new_duration(format!("{}s", asked.sign_in_age_seconds.min(Asked::OLDEST_SIGN_IN_SECONDS)))),
     ];
     if let Some(ticket) = &asked.ticket {
         fields.push(("ticket".to_owned(), text(ticket)));

@@ -54,6 +54,12 @@ pub enum Change {
         name: String,
         key: String,
     },
+    /// Undoes the link between a person and a subject of an identity provider: sign-ins by it end at once.
+    UnlinkIdentity {
+        name: String,
+        issuer: String,
+        subject: String,
+    },
     /// Lifts the freeze after the clock was found behind.
     ConfirmClock,
 }
@@ -76,6 +82,7 @@ impl TryFrom<Change> for model::Change {
             Change::ResetSecret { name: n } => Self::ResetSecret { name: name(&n)? },
             Change::EnrolKey { name: n, key } => Self::EnrolKey { name: name(&n)?, key: without_comment(&key) },
             Change::RemoveKey { name: n, key } => Self::RemoveKey { name: name(&n)?, key: without_comment(&key) },
+            Change::UnlinkIdentity { name: n, issuer, subject } => Self::UnlinkIdentity { name: name(&n)?, issuer, subject },
             Change::ConfirmClock => Self::ConfirmClock,
         })
     }

@@ -259,6 +259,16 @@ pub struct Principal {
     pub created_at: String,
     pub disabled: bool,
     pub groups: Vec<String>,
+    /// Who they are at identity providers.
+    #[serde(default)]
+    pub identities: Vec<Identity>,
+}
+
+/// Who somebody is at an identity provider.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Identity {
+    pub issuer: String,
+    pub subject: String,
 }
 
 /// A group with its members.
@@ -310,8 +320,8 @@ impl From<&TokenView> for Token {
     }
 }
 
-impl From<&model::Principal> for Principal {
-    fn from(principal: &model::Principal) -> Self {
+impl Principal {
+    pub(crate) fn new(principal: &model::Principal, identities: Vec<(String, String)>) -> Self {
         Self {
             name: principal.name.to_string(),
             kind: kind_name(principal.kind).to_owned(),
@@ -319,6 +329,7 @@ impl From<&model::Principal> for Principal {
             created_at: principal.created_at.to_string(),
             disabled: principal.disabled,
             groups: texts(principal.groups.keys()),
+            identities: identities.into_iter().map(|(issuer, subject)| Identity { issuer, subject }).collect(),
         }
     }
 }

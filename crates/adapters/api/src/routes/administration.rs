@@ -13,7 +13,8 @@ use crate::{
 /// People and workloads.
 #[utoipa::path(get, path = "/api/v1/principals", tag = "administration", responses((status = 200, body = Vec<dto::Principal>), (status = 403, body = dto::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn principals(State(state): State<ApiState>, Signed(caller): Signed) -> Result<Json<Vec<dto::Principal>>, Failure> {
-    Ok(Json(state.app.principals(&caller)?.iter().map(Into::into).collect()))
+    let (all, mut identities) = (state.app.principals(&caller)?, state.app.identities(&caller)?);
+    Ok(Json(all.iter().map(|one| dto::Principal::new(one, identities.remove(&one.name).unwrap_or_default())).collect()))
 }
 
 /// Groups with their members.

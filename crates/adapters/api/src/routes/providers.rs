@@ -18,8 +18,8 @@ use crate::{
     state::ApiState,
 };
 
-/// Failures are counted under this name, with the source: there is no other before somebody is known.
-const ANYBODY: &str = "identity provider";
+/// The provider knows them, and nobody here may sign in as that.
+const UNKNOWN_PERSON: &str = "SIGN-007";
 
 /// Identity providers that people may sign in by.
 #[utoipa::path(get, path = "/api/v1/providers", operation_id = "providers", tag = "sign-in", security(()), responses((status = 200, body = Vec<dto::Provider>)))]
@@ -103,33 +103,29 @@ pub(crate) async fn take_over(
         (status = 404, body = dto::Problem, content_type = "application/problem+json"),
         (status = 429, body = dto::Problem, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn logout(
-    State(state): State<ApiState>,
-    From(source): From,
-    Part(name): Part<String>,
-    body: Bytes,
-) -> Result<StatusCode, Failure> {
+pub(crate) async fn logout(State(state): State<ApiState>, Part(name): Part<String>, body: Bytes) -> Result<StatusCode, Failure> {
     let form = std::str::from_utf8(&body).map_err(|_| Failure::invalid("the body is no form"))?;
     let mut tokens = form.split('&').filter_map(|field| field.strip_prefix("logout_token="));
     // A signed token holds nothing that a form would write otherwise.
     let (Some(token), None) = (tokens.next(), tokens.next()) else { return Err(Failure::invalid("the form lacks `logout_token`")) };
-    counted(&state, &source, state.app.provider_logout(&name, token)).await?;
+    // Never refused for failures: who is signed out there must be signed out here, whoever else calls from the same address.
+    state.app.provider_logout(&name, token).await?;
     Ok(super::DONE)
 }
 
-/// Failures of one source are counted like wrong passwords; beyond, it waits.
+/// Counts what is no provider's word, by source. A person who is not known here has proved who they are: that is no failure of the source.
 async fn counted<T>(
     state: &ApiState,
     source: &str,
     attempt: impl Future<Output = Result<T, safeconduct_app::Problem>>,
 ) -> Result<T, Failure> {
     let began = Instant::now();
-    if !state.attempts.may_try(ANYBODY, source, began) {
+    if !state.attempts_at_providers.may_try("", source, began) {
         return Err(Failure::too_many("too many failed sign-ins"));
     }
     attempt.await.map_err(|problem| {
-        if problem.kind == ProblemKind::NotSignedIn {
-            state.attempts.failed(ANYBODY, source, began);
+        if problem.kind == ProblemKind::NotSignedIn && problem.code != UNKNOWN_PERSON {
+            state.attempts_at_providers.failed("", source, began);
         }
         problem.into()
     })

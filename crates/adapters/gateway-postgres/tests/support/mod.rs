@@ -159,7 +159,7 @@ impl World {
             method: "password".into(),
             source: "127.0.0.1:1".into(),
             signed_in_at: START,
-            authenticated_at: START,
+            authenticated_at: Some(START),
         }
     }
 

@@ -109,41 +109,47 @@ impl House {
     }
 
     pub async fn disable(&self, name: &str) {
-        let ann = Caller {
-            name: parsed("ann"),
-            kind: PrincipalKind::Person,
-            sign_in: SignInId::from_bits(1),
-            method: "password".to_owned(),
-            source: "::1".to_owned(),
-            signed_in_at: self.app.now(),
-            authenticated_at: self.app.now(),
-        };
-        let change = AskedFor::Change(Change::Disable { name: parsed(name) });
+        self.change(Change::Disable { name: parsed(name) }).await;
+        assert!(self.is_disabled(name), "{name}");
+    }
+
+    pub async fn enable(&self, name: &str) {
+        self.change(Change::Enable { name: parsed(name) }).await;
+        assert!(!self.is_disabled(name), "{name}");
+    }
+
+    fn is_disabled(&self, name: &str) -> bool {
+        self.app.principals(&self.ann()).unwrap().iter().any(|p| p.name.as_str() == name && p.disabled)
+    }
+
+    /// The only administrator: what she asks for is done.
+    async fn change(&self, change: Change) {
         let ask = NewAccessRequest {
             resource: parsed("safeconduct"),
-            what: change,
-            reason: words("left"),
+            what: AskedFor::Change(change),
+            reason: words("as it should be"),
             ticket: None,
             duration: ttl(600),
             starts_at: None,
         };
-        self.app.ask(&ann, ask).await.unwrap();
-        let disabled = self.app.principals(&ann).unwrap().iter().any(|p| p.name.as_str() == name && p.disabled);
-        assert!(disabled, "{name}");
+        self.app.ask(&self.ann(), ask).await.unwrap();
     }
 
-    /// Groups of somebody, by name.
-    pub fn groups(&self, name: &str) -> Vec<String> {
-        let caller = Caller {
+    fn ann(&self) -> Caller {
+        Caller {
             name: parsed("ann"),
             kind: PrincipalKind::Person,
             sign_in: SignInId::from_bits(1),
             method: "password".to_owned(),
             source: "::1".to_owned(),
             signed_in_at: self.app.now(),
-            authenticated_at: self.app.now(),
-        };
-        let all = self.app.principals(&caller).unwrap();
+            authenticated_at: Some(self.app.now()),
+        }
+    }
+
+    /// Groups of somebody, by name.
+    pub fn groups(&self, name: &str) -> Vec<String> {
+        let all = self.app.principals(&self.ann()).unwrap();
         all.iter().find(|p| p.name.as_str() == name).unwrap().groups.keys().map(ToString::to_string).collect()
     }
 

@@ -55,6 +55,21 @@ pub struct Member {
     pub why: Why,
 }
 
+/// Who somebody is at an identity provider.
+#[derive(Debug, Args)]
+pub struct Unlink {
+    /// Who; see `user list --json`
+    pub name: String,
+    /// The provider's issuer
+    #[arg(long, value_name = "URL")]
+    pub issuer: String,
+    /// What the provider calls them
+    #[arg(long, value_name = "TEXT")]
+    pub subject: String,
+    #[command(flatten)]
+    pub why: Why,
+}
+
 /// People.
 #[derive(Debug, Subcommand)]
 pub enum User {
@@ -71,6 +86,8 @@ pub enum User {
     /// Ask to let somebody choose a new secret
     #[command(alias = "reset", alias = "reset-password")]
     ResetSecret(Named),
+    /// Ask to undo somebody's link to an identity provider: sign-ins by it end
+    Unlink(Unlink),
     /// Fetch, once, the code that an approved change made
     Code(Approved),
 }

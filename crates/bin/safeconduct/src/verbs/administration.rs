@@ -21,6 +21,10 @@ pub async fn user(context: &Context, verb: User) -> Result<(), Failure> {
         User::Disable(args) => ask(context, Change::Disable { name: args.name }, args.why).await,
         User::Enable(args) => ask(context, Change::Enable { name: args.name }, args.why).await,
         User::ResetSecret(args) => ask(context, Change::ResetSecret { name: args.name }, args.why).await,
+        User::Unlink(args) => {
+            let change = Change::UnlinkIdentity { name: args.name, issuer: args.issuer, subject: args.subject };
+            ask(context, change, args.why).await
+        }
         User::Code(args) => one_time(context, &args).await,
     }
 }

@@ -1,0 +1,113 @@
+//! Sign-ins by a provider that fail, and what they keep nobody else from.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on stops")]
+
+mod support;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
+use safeconduct_app::ports::{Away, Back, BoxFuture, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout};
+use safeconduct_lifecycle::Vouched;
+use safeconduct_model::Timestamp;
+use safeconduct_testkit::parsed;
+use serde_json::json;
+use support::{Answer, World};
+
+const PAGE: [(&str, &str); 4] =
+    [("host", "gateway.example"), ("origin", "https://gateway.example"), ("sec-fetch-site", "same-origin"), ("x-safeconduct-page", "1")];
+
+#[tokio::test]
+async fn failed_sign_ins_by_a_provider_lock_nobody_else_out() {
+    let world = World::new().await;
+    world.app.set_identity_providers(Arc::new(Corp));
+    for _ in 0..35 {
+        let strangers = [("a stranger", "SIGN-007"), ("", "SIGN-006")];
+        for (code, problem) in strangers {
+            let answer = come_back(&world, code).await;
+            assert_eq!((answer.status, answer.code().as_str()), (StatusCode::UNAUTHORIZED, problem), "{}", answer.text);
+        }
+        let taken = world.call("POST", "/api/v1/command-line/sign-in", None, Some(json!({ "code": "a", "verifier": "b" }))).await;
+        assert_eq!(taken.status, StatusCode::UNAUTHORIZED, "{}", taken.text);
+        assert_eq!(log_out(&world, "made up").await.status, StatusCode::UNAUTHORIZED);
+    }
+    // From the same address, as it is behind a proxy:
+    let answer = come_back(&world, "alice").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert_eq!(log_out(&world, "good").await.status, StatusCode::NO_CONTENT);
+    world.sign_in("bob").await;
+}
+
+#[tokio::test]
+async fn wrong_passwords_keep_nobody_from_signing_in_by_a_provider() {
+    let world = World::new().await;
+    world.app.set_identity_providers(Arc::new(Corp));
+    let wrong = |name: String| json!({ "name": name, "password": "" });
+    let mut tried = 0;
+    while world.call("POST", "/api/v1/sign-in", None, Some(wrong(format!("nobody-{tried}")))).await.status == StatusCode::UNAUTHORIZED {
+        tried += 1;
+    }
+    assert!(tried >= 10, "passwords are guessed so often at most: {tried}");
+    let answer = come_back(&world, "alice").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+}
+
+async fn come_back(world: &World, code: &str) -> Answer {
+    let left = world.call_with("POST", "/api/v1/browser/providers/corp/leave", None, Some(json!({})), &PAGE).await;
+    let cookie = left.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let state = left.json()["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let headers = [PAGE.as_slice(), &[("cookie", cookie.as_str())]].concat();
+    let returned = json!({ "code": code, "state": state });
+    world.call_with("POST", "/api/v1/browser/providers/sign-in", None, Some(returned), &headers).await
+}
+
+async fn log_out(world: &World, token: &str) -> Answer {
+    let request = Request::post("/api/v1/providers/corp/logout").header("content-type", "application/x-www-form-urlencoded");
+    world.send(request.body(Body::from(format!("logout_token={}", token.replace(' ', "-")))).unwrap()).await
+}
+
+/// A provider at which the code says who comes back.
+struct Corp;
+
+impl IdentityProviders for Corp {
+    fn all(&self) -> Vec<Provider> {
+        vec![Provider { name: "corp".to_owned(), title: "Corp".to_owned() }]
+    }
+
+    fn leave<'a>(&'a self, _: &'a str, away: &'a Away) -> BoxFuture<'a, Result<String, IdentityError>> {
+        Box::pin(async { Ok(format!("https://idp.example/{}", away.state)) })
+    }
+
+    fn redeem<'a>(&'a self, _: &'a str, back: &'a Back, _: Timestamp) -> BoxFuture<'a, Result<SaidAbout, IdentityError>> {
+        Box::pin(async {
+            Ok(SaidAbout {
+                vouched: Vouched {
+                    provider: "corp".to_owned(),
+                    issuer: "https://idp.example".to_owned(),
+                    subject: back.code.clone(),
+                    session: None,
+                    authenticated_at: None,
+                    methods: Vec::new(),
+                },
+                name: None,
+                display_name: None,
+                owned: BTreeSet::new(),
+                groups: BTreeSet::new(),
+                person: (back.code == "alice").then(|| parsed("alice")),
+                creates: false,
+            })
+        })
+    }
+
+    fn logged_out<'a>(&'a self, _: &'a str, token: &'a str, _: Timestamp) -> BoxFuture<'a, Result<LoggedOut, IdentityError>> {
+        Box::pin(async move {
+            if token == "good" {
+                Ok(LoggedOut { issuer: "https://idp.example".to_owned(), session: None, subject: Some("alice".to_owned()) })
+            } else {
+                Err(IdentityError::Refused("it is no token".to_owned()))
+            }
+        })
+    }
+}
