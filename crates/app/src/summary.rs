@@ -139,6 +139,13 @@ fn of_directory(event: &DirectoryEvent) -> Summary {
         DirectoryEvent::KeyRemoved { name, by, .. } => (name, by, format!("a key of {name} signs approvals no longer")),
         DirectoryEvent::SecretReset { name, by, .. } => (name, by, format!("{name} was given a one-time code")),
         DirectoryEvent::IdentityLinked { name, issuer, by, .. } => (name, by, format!("{name} was linked to an identity at {issuer}")),
+        DirectoryEvent::PersonDescribed { name, description, by, .. } => {
+            (name, by, format!("{name} was {} by {}", if description.removed { "given up" } else { "described" }, description.source))
+        }
+        DirectoryEvent::GroupDescribed { group, description, by, .. } => {
+            let what = if description.removed { "given up" } else { "described" };
+            return by_actor(by, format!("group {group} was {what} by {}", description.source));
+        }
     };
     Summary { about: Some(about.clone()), ..by_actor(who, line) }
 }
