@@ -246,6 +246,13 @@ impl App {
     pub(crate) fn end_everything_of(&self, work: &mut Work, name: &PrincipalName) {
         let ids: Vec<AccessRequestId> = work.world.access.of(name).map(|a| a.envelope.access_request.clone()).collect();
         let by = || Actor::Gateway { cause: "directory".to_owned() };
+        let given = work.world.access.values().filter(|a| a.approvals.iter().any(|given| given.approver == *name));
+        for id in given.map(|a| a.envelope.access_request.clone()).collect::<Vec<_>>() {
+            let command = Command::VoidApproval { approver: name.clone(), why: format!("`{name}` was disabled") };
+            if let Err(refused) = work.run(&id, command) {
+                tracing::warn!(access_request = %id, %refused, "an approval is not void");
+            }
+        }
         for id in ids {
             let reason = format!("`{name}` was disabled");
             // Each ends in the way its state allows; what is over already needs nothing.

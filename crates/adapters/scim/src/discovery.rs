@@ -97,7 +97,6 @@ pub(crate) fn schemas(base: &str) -> Vec<Value> {
                 Attribute { exact: true, mutability: "immutable", ..Attribute::text("value", "The person's id") }.write(),
                 Attribute { kind: "reference", exact: true, mutability: "immutable", refers: &["User"], ..Attribute::text("$ref", "The person") }
                     .write(),
-                Attribute { mutability: "immutable", ..Attribute::text("type", "`User`") }.write(),
             ],
             ..Attribute::text("members", "People of the source who are in it")
         }

@@ -112,7 +112,7 @@ pub(crate) fn write(group: &ProvisionedGroup, base: &str) -> Map<String, Value> 
     object.insert("displayName".to_owned(), group.said.display_name.clone().into());
     if !group.said.members.is_empty() {
         let members = group.said.members.iter();
-        let members = members.map(|name| json!({ "value": name, "$ref": format!("{base}/Users/{name}"), "type": "User" }));
+        let members = members.map(|name| json!({ "value": name, "$ref": format!("{base}/Users/{name}") }));
         object.insert("members".to_owned(), members.collect());
     }
     object

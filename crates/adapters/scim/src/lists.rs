@@ -24,6 +24,25 @@ pub(crate) struct Query {
     excluded_attributes: Option<String>,
 }
 
+/// The same in the body of a search.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Search {
+    filter: Option<String>,
+    start_index: Option<i64>,
+    count: Option<i64>,
+    attributes: Option<Vec<String>>,
+    excluded_attributes: Option<Vec<String>>,
+}
+
+impl From<Search> for Query {
+    fn from(search: Search) -> Self {
+        let Search { filter, start_index, count, attributes, excluded_attributes } = search;
+        let joined = |names: Option<Vec<String>>| names.map(|names| names.join(","));
+        Self { filter, start_index, count, attributes: joined(attributes), excluded_attributes: joined(excluded_attributes) }
+    }
+}
+
 /// Which attributes are answered with. `id` and `schemas` always are.
 pub(crate) enum Selection {
     All,

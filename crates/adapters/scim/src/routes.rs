@@ -23,7 +23,7 @@ use crate::{
     BODY_BYTES,
     answer::{ALWAYS, Refused, scim},
     discovery, filter, groups,
-    lists::{Query, Selection},
+    lists::{Query, Search, Selection},
     patch, people,
     settings::{WeakToken, digest_of},
 };
@@ -81,6 +81,9 @@ pub fn router(app: App, guard: Guard, public_url: &str) -> Router {
         .route("/Schemas/{id}", get(schema))
         .route("/Users", get(list_people).post(create_person))
         .route("/Users/{id}", get(show_person).put(put_person).patch(patch_person).delete(delete_person))
+        .route("/Users/.search", post(search_people))
+        .route("/Groups/.search", post(search_groups))
+        .route("/.search", post(search_all))
         .route("/Groups", get(list_groups).post(create_group))
         .route("/Groups/{id}", get(show_group).put(put_group).patch(patch_group).delete(delete_group))
         .route("/Bulk", post(not_here))
@@ -162,7 +165,14 @@ fn one_of(all: Vec<Value>, id: &str) -> Answer {
 // People.
 
 async fn list_people(State(shared): Server, query: Result<Parameters<Query>, QueryRejection>) -> Answer {
-    let query = parameters(query)?;
+    listed_people(&shared, &parameters(query)?)
+}
+
+async fn search_people(State(shared): Server, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Answer {
+    listed_people(&shared, &search(&headers, body)?)
+}
+
+fn listed_people(shared: &Shared, query: &Query) -> Answer {
     let selection = query.selection()?;
     let filter = query.filter.as_deref().map(filter::read).transpose()?;
     let source = &shared.guard.provisioner;
@@ -243,7 +253,14 @@ async fn delete_person(State(shared): Server, Path(id): Path<String>, headers: H
 // Groups.
 
 async fn list_groups(State(shared): Server, query: Result<Parameters<Query>, QueryRejection>) -> Answer {
-    let query = parameters(query)?;
+    listed_groups(&shared, &parameters(query)?)
+}
+
+async fn search_groups(State(shared): Server, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Answer {
+    listed_groups(&shared, &search(&headers, body)?)
+}
+
+fn listed_groups(shared: &Shared, query: &Query) -> Answer {
     let selection = query.selection()?;
     let mut all = shared.app.provisioned_groups(&shared.guard.provisioner);
     if let Some(filter) = query.filter.as_deref().map(filter::read).transpose()? {
@@ -312,6 +329,19 @@ async fn delete_group(State(shared): Server, Path(id): Path<String>, headers: He
     let check = |before: &ProvisionedGroup| as_expected(&headers, &shared.group(before));
     shared.app.unprovision_group(&shared.guard.provisioner, &group_id(&id)?, check).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// People and groups together, people first.
+async fn search_all(State(shared): Server, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Answer {
+    let query = search(&headers, body)?;
+    let selection = query.selection()?;
+    let source = &shared.guard.provisioner;
+    let people = shared.app.provisioned_people(source).into_iter().map(|person| shared.person(&person));
+    let mut all: Vec<_> = people.chain(shared.app.provisioned_groups(source).iter().map(|group| shared.group(group))).collect();
+    if let Some(filter) = query.filter.as_deref().map(filter::read).transpose()? {
+        all = keep(all, |resource| filter::matches(&filter, resource))?;
+    }
+    Ok(scim(StatusCode::OK, &query.page(&all, |resource| selection.apply(resource.clone()))))
 }
 
 impl Shared {
@@ -395,6 +425,11 @@ fn keep<T>(all: Vec<T>, mut wanted: impl FnMut(&T) -> Result<bool, Refused>) -> 
 
 fn parameters(query: Result<Parameters<Query>, QueryRejection>) -> Result<Query, Refused> {
     query.map(|Parameters(query)| query).map_err(|_| Refused::value("the parameters can't be read"))
+}
+
+fn search(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Query, Refused> {
+    let search: Search = serde_json::from_value(json(headers, body)?).map_err(|_| Refused::syntax("the search can't be read"))?;
+    Ok(search.into())
 }
 
 /// A body, whose length was bounded before.

@@ -165,12 +165,29 @@ impl World {
     /// Gives somebody whom the source made a password, as an administrator would: by a one-time code. There is one administrator.
     pub async fn give_password(&self, name: &str) {
         let ann = self.sign_in("ann").await;
-        let change = json!({ "change": { "kind": "reset_secret", "name": name }, "reason": "first day" });
-        let asked = self.call_with("POST", "/api/v1/administration/changes", Some(&ann), Some(change), &[]).await;
-        let id = asked.is(201)["id"].as_str().unwrap().to_owned();
+        let asked = self.change(&ann, json!({ "change": "reset_secret", "name": name })).await;
+        let id = asked["id"].as_str().unwrap().to_owned();
         let code = self.call_with("POST", &format!("/api/v1/access-requests/{id}/one-time"), Some(&ann), None, &[]).await.is(200);
-        let body = json!({ "name": name, "code": code["code"], "password": PASSWORD });
+        let body = json!({ "name": name, "code": code["secret"], "password": PASSWORD });
         self.call_with("POST", "/api/v1/passwords", None, Some(body), &[]).await.is(204);
+    }
+
+    /// Asks for a change to the gateway.
+    pub async fn change(&self, token: &str, change: Value) -> Value {
+        let body = json!({ "change": change, "reason": "first day" });
+        self.call_with("POST", "/api/v1/changes", Some(token), Some(body), &[]).await.is(201)
+    }
+
+    /// Asks for operations on a resource for a quarter of an hour.
+    pub async fn ask(&self, token: &str, resource: &str, operations: &[&str]) -> Value {
+        let what = json!({ "kind": "window", "operations": operations });
+        let body = json!({ "resource": resource, "what": what, "reason": "order 4711 is stuck", "duration": "15m" });
+        self.call_with("POST", "/api/v1/access-requests", Some(token), Some(body), &[]).await.is(201)
+    }
+
+    pub async fn approve(&self, token: &str, view: &Value) -> Answer {
+        let path = format!("/api/v1/access-requests/{}/approve", view["id"].as_str().unwrap());
+        self.call_with("POST", &path, Some(token), Some(json!({ "digest": view["digest"] })), &[]).await
     }
 
     pub async fn caller(&self, name: &str) -> Caller {
