@@ -105,13 +105,15 @@ async fn the_last_administrator_stays() {
     source.groups.insert("Administrators".to_owned(), parsed("administrators"));
     let world = World::with(source).await;
     world.create("eve").await;
+    let off = || json!([{ "op": "replace", "path": "active", "value": false }]);
+    // With ann there are two: one may go, and come back.
+    world.patch("/Groups/administrators", add("eve")).await.is(200);
+    world.patch("/Users/eve", off()).await.is(200);
+    world.patch("/Users/eve", json!([{ "op": "replace", "path": "active", "value": true }])).await.is(200);
+    world.patch("/Groups/administrators", json!([{ "op": "remove", "path": "members" }])).await.is(200);
     world.give_password("eve").await;
     world.patch("/Groups/administrators", add("eve")).await.is(200);
     world.clock.advance(std::time::Duration::from_secs(1));
-    let off = || json!([{ "op": "replace", "path": "active", "value": false }]);
-    // With ann there are two: one may go, and come back.
-    world.patch("/Users/eve", off()).await.is(200);
-    world.patch("/Users/eve", json!([{ "op": "replace", "path": "active", "value": true }])).await.is(200);
     let asked = world.change(&world.sign_in("ann").await, json!({ "change": "disable", "name": "ann" })).await;
     world.approve(&world.sign_in("eve").await, &asked).await.is(200);
     world.patch("/Users/eve", off()).await.is_refused(403, None);
@@ -133,7 +135,7 @@ async fn f23_who_was_made_after_an_asking_does_not_approve_it() {
     let eve = world.sign_in("eve").await;
     let approved = world.approve(&eve, &asked).await;
     assert_eq!(approved.status, 404, "for eve it does not even exist: {}", approved.text);
-    let later = world.ask(&alice, "orders-db", &["write"]).await;
+    let later = world.ask(&alice, "orders-db", &["write", "temp"]).await;
     let approved = world.approve(&eve, &later).await;
     assert_eq!(approved.status, 200, "{}", approved.text);
 }
