@@ -321,7 +321,8 @@ impl App {
         if people.is_empty() {
             return Ok(());
         }
-        let (before, after) = (self.world().directory.administrators_other_than(None), work.world.directory.administrators_other_than(None));
+        let (before, after) =
+            (self.world().directory.administrators_other_than(None), work.world.directory.administrators_other_than(None));
         if before > 0 && after == 0 {
             return Err(Problem::new("SCIM-003", ProblemKind::Denied, "this would remove the last administrator")
                 .next("make somebody else an administrator first"));
@@ -369,7 +370,8 @@ impl Provisioner {
 impl Said {
     fn check(self) -> Result<Self, Problem> {
         let fits = |text: &String| text.chars().count() <= LONGEST && Words::new(text).is_ok_and(|words| words.as_str() == text);
-        let all = [Some(&self.user_name), self.display_name.as_ref(), self.external_id.as_ref(), self.department.as_ref(), self.manager.as_ref()];
+        let all =
+            [Some(&self.user_name), self.display_name.as_ref(), self.external_id.as_ref(), self.department.as_ref(), self.manager.as_ref()];
         if all.into_iter().flatten().all(fits) {
             Ok(self)
         } else {

@@ -42,10 +42,7 @@ pub(crate) fn resource_types(base: &str) -> Vec<Value> {
             "meta": { "resourceType": "ResourceType", "location": format!("{base}/ResourceTypes/{name}") },
         })
     };
-    vec![
-        kind("User", "/Users", USER, json!([{ "schema": ENTERPRISE, "required": false }])),
-        kind("Group", "/Groups", GROUP, json!([])),
-    ]
+    vec![kind("User", "/Users", USER, json!([{ "schema": ENTERPRISE, "required": false }])), kind("Group", "/Groups", GROUP, json!([]))]
 }
 
 pub(crate) fn schemas(base: &str) -> Vec<Value> {
@@ -70,8 +67,14 @@ pub(crate) fn schemas(base: &str) -> Vec<Value> {
             mutability: "readOnly",
             inner: vec![
                 Attribute { exact: true, mutability: "readOnly", ..Attribute::text("value", "The group's id") }.write(),
-                Attribute { kind: "reference", exact: true, mutability: "readOnly", refers: &["Group"], ..Attribute::text("$ref", "The group") }
-                    .write(),
+                Attribute {
+                    kind: "reference",
+                    exact: true,
+                    mutability: "readOnly",
+                    refers: &["Group"],
+                    ..Attribute::text("$ref", "The group")
+                }
+                .write(),
                 Attribute { mutability: "readOnly", ..Attribute::text("type", "How the person is in it") }.write(),
             ],
             ..Attribute::text("groups", "Groups of the source that the person is in")
@@ -95,8 +98,14 @@ pub(crate) fn schemas(base: &str) -> Vec<Value> {
             many: true,
             inner: vec![
                 Attribute { exact: true, mutability: "immutable", ..Attribute::text("value", "The person's id") }.write(),
-                Attribute { kind: "reference", exact: true, mutability: "immutable", refers: &["User"], ..Attribute::text("$ref", "The person") }
-                    .write(),
+                Attribute {
+                    kind: "reference",
+                    exact: true,
+                    mutability: "immutable",
+                    refers: &["User"],
+                    ..Attribute::text("$ref", "The person")
+                }
+                .write(),
             ],
             ..Attribute::text("members", "People of the source who are in it")
         }

@@ -80,8 +80,7 @@ pub(crate) fn patch(said: &mut SaidOfGroup, change: Change) -> Result<(), Refuse
 fn patch_members(said: &mut SaidOfGroup, change: Change) -> Result<(), Refused> {
     match (change.kind, change.chosen) {
         (Kind::Remove, Some(chosen)) => {
-            let gone: Vec<PrincipalName> =
-                said.members.iter().filter(|member| matches_member(&chosen, member.as_str())).cloned().collect();
+            let gone: Vec<PrincipalName> = said.members.iter().filter(|member| matches_member(&chosen, member.as_str())).cloned().collect();
             // Gone is gone: whoever repeats a removal is told that it is done.
             for member in gone {
                 said.members.remove(&member);

@@ -99,7 +99,9 @@ impl Selection {
             Self::Only(names) => keep(&mut object, true, |path| {
                 matches!(path, "id" | "schemas") || names.iter().any(|name| name == path || is_part(name, path) || is_part(path, name))
             }),
-            Self::Without(names) => keep(&mut object, false, |path| matches!(path, "id" | "schemas") || !names.iter().any(|name| name == path)),
+            Self::Without(names) => {
+                keep(&mut object, false, |path| matches!(path, "id" | "schemas") || !names.iter().any(|name| name == path))
+            }
         }
         object.into()
     }

@@ -71,9 +71,7 @@ fn take_apart(operation: Value, changes: &mut Vec<Change>) -> Result<(), Refused
     };
     let value = operation.take("value").unwrap_or(Value::Null);
     match path {
-        None if kind == Kind::Remove => {
-            Err(Refused::new(axum::http::StatusCode::BAD_REQUEST, Some("noTarget"), "`remove` needs a path"))
-        }
+        None if kind == Kind::Remove => Err(Refused::new(axum::http::StatusCode::BAD_REQUEST, Some("noTarget"), "`remove` needs a path")),
         None => whole(kind, None, value, changes),
         Some(path) if path.eq_ignore_ascii_case(ENTERPRISE) => match kind {
             Kind::Remove => {

@@ -15,8 +15,27 @@ pub(crate) const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:ente
 
 /// Attributes of RFC 7643 that sources send and the gateway has no use for: they are dropped, never an error.
 const NOT_KEPT: [&str; 22] = [
-    "name", "nickname", "profileurl", "title", "usertype", "preferredlanguage", "locale", "timezone", "password", "emails", "phonenumbers",
-    "ims", "photos", "addresses", "entitlements", "roles", "x509certificates", "schemas", "employeenumber", "costcenter", "organization",
+    "name",
+    "nickname",
+    "profileurl",
+    "title",
+    "usertype",
+    "preferredlanguage",
+    "locale",
+    "timezone",
+    "password",
+    "emails",
+    "phonenumbers",
+    "ims",
+    "photos",
+    "addresses",
+    "entitlements",
+    "roles",
+    "x509certificates",
+    "schemas",
+    "employeenumber",
+    "costcenter",
+    "organization",
     "division",
 ];
 /// Attributes that only the gateway sets.
@@ -173,7 +192,8 @@ pub(crate) fn write(person: &Provisioned, base: &str) -> Map<String, Value> {
     }
     object.insert("active".to_owned(), said.active.into());
     if !person.groups.is_empty() {
-        let groups = person.groups.iter().map(|group| json!({ "value": group, "$ref": format!("{base}/Groups/{group}"), "type": "direct" }));
+        let groups =
+            person.groups.iter().map(|group| json!({ "value": group, "$ref": format!("{base}/Groups/{group}"), "type": "direct" }));
         object.insert("groups".to_owned(), groups.collect());
     }
     if !extension.is_empty() {

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, Query as Parameters, Request, State, rejection::{BytesRejection, QueryRejection}},
+    extract::{
+        DefaultBodyLimit, Path, Query as Parameters, Request, State,
+        rejection::{BytesRejection, QueryRejection},
+    },
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -89,9 +92,7 @@ pub fn router(app: App, guard: Guard, public_url: &str) -> Router {
         .route("/Bulk", post(not_here))
         .route("/Me", get(not_here))
         .fallback(|| async { Refused::not_found() })
-        .method_not_allowed_fallback(|| async {
-            Refused::new(StatusCode::METHOD_NOT_ALLOWED, None, "this path does not take this method")
-        })
+        .method_not_allowed_fallback(|| async { Refused::new(StatusCode::METHOD_NOT_ALLOWED, None, "this path does not take this method") })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(from_fn_with_state(Arc::clone(&shared), around))
         .layer(CatchPanicLayer::custom(|_| -> Response {
@@ -346,12 +347,22 @@ async fn search_all(State(shared): Server, headers: HeaderMap, body: Result<Byte
 
 impl Shared {
     fn person(&self, person: &Provisioned) -> Map<String, Value> {
-        let about = Meta { kind: "User", place: format!("{}/Users/{}", self.base, person.name), since: person.since, changed_at: person.changed_at };
+        let about = Meta {
+            kind: "User",
+            place: format!("{}/Users/{}", self.base, person.name),
+            since: person.since,
+            changed_at: person.changed_at,
+        };
         about.add_to(people::write(person, &self.base))
     }
 
     fn group(&self, group: &ProvisionedGroup) -> Map<String, Value> {
-        let about = Meta { kind: "Group", place: format!("{}/Groups/{}", self.base, group.group), since: group.since, changed_at: group.changed_at };
+        let about = Meta {
+            kind: "Group",
+            place: format!("{}/Groups/{}", self.base, group.group),
+            since: group.since,
+            changed_at: group.changed_at,
+        };
         about.add_to(groups::write(group, &self.base))
     }
 }
@@ -384,8 +395,7 @@ impl Meta {
 fn shown(status: StatusCode, resource: Map<String, Value>, selection: &Selection, asked: Option<&HeaderMap>) -> Response {
     let (version, place) = (meta(&resource, "version"), meta(&resource, "location"));
     let known = asked.and_then(|headers| headers.get(header::IF_NONE_MATCH)).is_some_and(|known| names(known, &version));
-    let mut response =
-        if known { StatusCode::NOT_MODIFIED.into_response() } else { scim(status, &selection.apply(resource)) };
+    let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { scim(status, &selection.apply(resource)) };
     for (name, value) in [(header::ETAG, version), (header::LOCATION, place)] {
         if let Ok(value) = HeaderValue::from_str(&value) {
             response.headers_mut().insert(name, value);

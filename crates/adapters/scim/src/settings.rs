@@ -129,7 +129,9 @@ mod tests {
             external_id_is_subject: false,
             danger_administrators: danger,
         };
-        let check = |settings: Settings| settings.check(&BTreeMap::new(), &BTreeSet::from(["sre".parse::<GroupName>().unwrap_or_else(|_| unreachable!())]));
+        let check = |settings: Settings| {
+            settings.check(&BTreeMap::new(), &BTreeSet::from(["sre".parse::<GroupName>().unwrap_or_else(|_| unreachable!())]))
+        };
         assert!(check(settings(&[("Admins", "dba")], false)).is_ok());
         assert!(check(settings(&[("Admins", "administrators")], true)).is_ok());
         for (wrong, word) in [

@@ -69,12 +69,15 @@ async fn nobody_joins_a_group_that_the_source_does_not_decide_about() {
     for group in ["administrators", "auditors", "deployers"] {
         world.call("GET", &format!("/Groups/{group}"), None).await.is_refused(404, None);
         world.patch(&format!("/Groups/{group}"), add("eve")).await.is_refused(404, None);
-        world.call("PUT", &format!("/Groups/{group}"), Some(json!({ "displayName": group, "members": [{ "value": "eve" }] }))).await
+        world
+            .call("PUT", &format!("/Groups/{group}"), Some(json!({ "displayName": group, "members": [{ "value": "eve" }] })))
+            .await
             .is_refused(404, None);
         world.call("DELETE", &format!("/Groups/{group}"), None).await.is_refused(404, None);
     }
     // What it makes is named apart, whatever it is called.
-    let made = world.call("POST", "/Groups", Some(json!({ "displayName": "administrators", "members": [{ "value": "eve" }] }))).await.is(201);
+    let made =
+        world.call("POST", "/Groups", Some(json!({ "displayName": "administrators", "members": [{ "value": "eve" }] }))).await.is(201);
     assert_eq!(made["id"], "corp-administrators", "{made}");
     assert_eq!(world.app.standing(&caller_of(&world).await).groups, [parsed("administrators")]);
     // Of others' people it says nothing, in either direction.
@@ -169,7 +172,10 @@ async fn what_does_not_fit_is_refused_and_changes_nothing() {
         (json!([{ "op": "remove", "path": "userName" }]), "invalidValue"),
         (json!([{ "op": "remove", "path": "active" }]), "invalidValue"),
         (json!([{ "op": "remove" }]), "noTarget"),
-        (json!([{ "op": "replace", "path": "displayName", "value": "Fine" }, { "op": "replace", "path": "active", "value": 3 }]), "invalidValue"),
+        (
+            json!([{ "op": "replace", "path": "displayName", "value": "Fine" }, { "op": "replace", "path": "active", "value": 3 }]),
+            "invalidValue",
+        ),
     ] {
         world.patch("/Users/eve", operations).await.is_refused(400, Some(word));
     }

@@ -1,5 +1,10 @@
 //! A whole company comes at once: what a change costs does not grow with the number of people.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test that can't go on stops; figures are for whoever measures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that can't go on stops; figures are for whoever measures"
+)]
 
 mod support;
 

@@ -11,7 +11,9 @@ use support::World;
 /// Ways to leave.
 async fn leave(world: &World, name: &str, way: &str) {
     match way {
-        "active" => drop(world.patch(&format!("/Users/{name}"), json!([{ "op": "replace", "path": "active", "value": false }])).await.is(200)),
+        "active" => {
+            drop(world.patch(&format!("/Users/{name}"), json!([{ "op": "replace", "path": "active", "value": false }])).await.is(200))
+        }
         _ => drop(world.call("DELETE", &format!("/Users/{name}"), None).await.is(204)),
     }
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use common::*;
 use safeconduct_lifecycle::{
-    AccessEvent, Approval, Chunk, DirectoryEvent, Event, ExactOutcome, GroupDescription, LeftOut, NodeEvent, PersonDescription, PolicyEvent, Retirement, Session, SessionEvent,
-    SignInEvent, Start, StreamId, TransactionEnd, Vouched, Withdrawal, evolve_session,
+    AccessEvent, Approval, Chunk, DirectoryEvent, Event, ExactOutcome, GroupDescription, LeftOut, NodeEvent, PersonDescription,
+    PolicyEvent, Retirement, Session, SessionEvent, SignInEvent, Start, StreamId, TransactionEnd, Vouched, Withdrawal, evolve_session,
 };
 use safeconduct_model::{AccessRequestId, Digest, Outcome, SessionId, SignInId};
 

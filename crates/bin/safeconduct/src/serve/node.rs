@@ -60,7 +60,8 @@ impl Running {
         }
         let scim = match &config.scim {
             Some(scim) => {
-                let token = safeconduct_app::read_secret(&scim.token).map_err(|e| unusable("SCIM server", safeconduct_ledger::explain(&e)))?;
+                let token =
+                    safeconduct_app::read_secret(&scim.token).map_err(|e| unusable("SCIM server", safeconduct_ledger::explain(&e)))?;
                 let guard = safeconduct_scim::Guard::new(scim.provisioner.clone(), &token);
                 Some(guard.map_err(|e| unusable("SCIM server", e.to_string()))?)
             }
