@@ -105,6 +105,7 @@ impl World {
             sign_in: ttl(8 * 3600),
             token_days: 90,
             bundle_watched: false,
+            signing_page: None,
         };
         let app = App::start(ports, settings, MintingKey::make()).await.unwrap();
         app.operator_policy(&demo_bundle()).await.unwrap();
