@@ -3,7 +3,7 @@
 # Python and Node drivers live in the build directory, the JDBC driver is Debian's.
 
 drivers=$target/drivers
-python_packages=(psycopg==3.3.9 psycopg-binary==3.3.9 asyncpg==0.32.0 rotel==0.0.1a15 aiosmtpd==1.4.6)
+python_packages=(psycopg==3.3.9 psycopg-binary==3.3.9 asyncpg==0.32.0 rotel==0.0.1a15 aiosmtpd==1.4.6 scim2-cli==0.6.0 scim2-tester==0.5.2 scim-sanity==0.7.4)
 node_packages=(pg@8.23.1)
 
 need python3-venv libpostgresql-jdbc-java

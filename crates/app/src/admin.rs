@@ -257,9 +257,16 @@ impl App {
         Ok(())
     }
 
-    fn end_everything_of(&self, work: &mut Work, name: &PrincipalName) {
+    pub(crate) fn end_everything_of(&self, work: &mut Work, name: &PrincipalName) {
         let ids: Vec<AccessRequestId> = work.world.access.of(name).map(|a| a.envelope.access_request.clone()).collect();
         let by = || Actor::Gateway { cause: "directory".to_owned() };
+        let given = work.world.access.values().filter(|a| a.approvals.iter().any(|given| given.approver == *name));
+        for id in given.map(|a| a.envelope.access_request.clone()).collect::<Vec<_>>() {
+            let command = Command::VoidApproval { approver: name.clone(), why: format!("`{name}` was disabled") };
+            if let Err(refused) = work.run(&id, command) {
+                tracing::warn!(access_request = %id, %refused, "an approval is not void");
+            }
+        }
         for id in ids {
             let reason = format!("`{name}` was disabled");
             // Each ends in the way its state allows; what is over already needs nothing.
@@ -276,7 +283,17 @@ impl App {
 
     /// Judges everything that is open again: who may no longer, loses it; whose quorum changed, is asked about anew.
     pub(crate) fn rejudge_all(&self, work: &mut Work) {
-        let open: Vec<_> = work.world.access.values().filter(|a| !a.state.is_final()).cloned().collect();
+        self.rejudge(work, |_| true);
+    }
+
+    /// Judges again what a change to these people can matter to: what they asked for and what they approved. Policy sees of everybody else
+    /// only how many administrators there are, so a change among those is for [`App::rejudge_all`].
+    pub(crate) fn rejudge_of(&self, work: &mut Work, people: &BTreeSet<PrincipalName>) {
+        self.rejudge(work, |a| people.contains(&a.envelope.requester) || a.approvals.iter().any(|given| people.contains(&given.approver)));
+    }
+
+    fn rejudge(&self, work: &mut Work, concerned: impl Fn(&safeconduct_lifecycle::Access) -> bool) {
+        let open: Vec<_> = work.world.access.values().filter(|a| !a.state.is_final() && concerned(a)).cloned().collect();
         for access in open {
             let facts = self.facts_of(&work.world, &access.envelope);
             let judgement = work.world.judge_standing(&access, facts.as_deref(), work.now);

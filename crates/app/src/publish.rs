@@ -44,6 +44,17 @@ impl Concerned {
                         concerned.holders.insert((access.envelope.requester.clone(), access.envelope.resource.clone()));
                     }
                 }
+                // Whoever is new holds nothing, and what somebody is called gives nothing.
+                (
+                    _,
+                    Event::Directory(
+                        DirectoryEvent::PersonCreated { .. }
+                        | DirectoryEvent::WorkloadCreated { .. }
+                        | DirectoryEvent::IdentityLinked { .. }
+                        | DirectoryEvent::PersonDescribed { .. }
+                        | DirectoryEvent::GroupDescribed { .. },
+                    ),
+                ) => {}
                 (_, Event::Directory(_) | Event::Policy(_))
                 | (_, Event::Node(NodeEvent::ClockBehind { .. } | NodeEvent::ClockConfirmed { .. })) => concerned.everybody = true,
                 _ => {}

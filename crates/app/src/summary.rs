@@ -143,6 +143,13 @@ fn of_directory(event: &DirectoryEvent) -> Summary {
         DirectoryEvent::IdentityUnlinked { name, issuer, by, .. } => {
             (name, by, format!("{name} was unlinked from an identity at {issuer}"))
         }
+        DirectoryEvent::PersonDescribed { name, description, by, .. } => {
+            (name, by, format!("{name} was {} by {}", if description.removed { "given up" } else { "described" }, description.source))
+        }
+        DirectoryEvent::GroupDescribed { group, description, by, .. } => {
+            let what = if description.removed { "given up" } else { "described" };
+            return by_actor(by, format!("group {group} was {what} by {}", description.source));
+        }
     };
     Summary { about: Some(about.clone()), ..by_actor(who, line) }
 }

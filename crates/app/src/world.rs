@@ -32,7 +32,7 @@ pub(crate) struct World {
     /// Why no grant is live, if none is.
     pub frozen: Option<String>,
     /// When principals last lost every secret.
-    secrets_void_before: BTreeMap<PrincipalName, Timestamp>,
+    secrets_void_before: RedBlackTreeMapSync<PrincipalName, Timestamp>,
     /// Events per stream, for streams that never end.
     versions: BTreeMap<StreamId, u64>,
 }
@@ -47,7 +47,7 @@ impl World {
             generation: 0,
             trust: Arc::default(),
             frozen: None,
-            secrets_void_before: BTreeMap::new(),
+            secrets_void_before: RedBlackTreeMapSync::default(),
             versions: BTreeMap::new(),
         }
     }
@@ -103,7 +103,7 @@ impl World {
                 match event {
                     Event::Directory(event) => {
                         if let DirectoryEvent::SecretReset { name, at, .. } | DirectoryEvent::PrincipalDisabled { name, at, .. } = event {
-                            self.secrets_void_before.insert(name.clone(), *at);
+                            self.secrets_void_before.insert_mut(name.clone(), *at);
                         }
                         Arc::make_mut(&mut self.directory).evolve(event);
                     }

@@ -5,7 +5,7 @@ export const KINDS: [group: string, kinds: string[]][] = [
   ["exact actions", ["action", "action_claimed", "action_settled", "action_stop_requested", "action_refused"]],
   ["sessions", ["session", "session_opened", "session_closed", "grants_joined", "chunk_sealed", "recording_lost", "recording_without_session"]],
   ["login roles", ["credential", "credential_intended", "credential_minted", "credential_retired", "unknown_roles"]],
-  ["people", ["person_created", "workload_created", "principal_disabled", "principal_enabled", "member_added", "member_removed", "secret_reset", "key_enrolled", "key_removed", "identity_linked", "identity_unlinked"]],
+  ["people", ["person_created", "workload_created", "principal_disabled", "principal_enabled", "member_added", "member_removed", "secret_reset", "key_enrolled", "key_removed", "identity_linked", "identity_unlinked", "person_described", "group_described"]],
   ["sign-ins", ["signed_in", "signed_out", "sign_in_failed", "password_chosen"]],
   ["policy and gateway", ["bundle_applied", "roster_applied", "node_started", "node_stopped", "crash_found", "clock_behind", "clock_confirmed", "store_restored", "records_left_out", "erased"]],
 ];

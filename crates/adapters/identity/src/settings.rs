@@ -56,6 +56,25 @@ pub struct Identity {
     pub(crate) local: bool,
 }
 
+impl Identity {
+    /// Its name in the settings.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Who it says to be.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Groups here whose members it decides at sign-in.
+    pub fn owned_groups(&self) -> impl Iterator<Item = &GroupName> {
+        self.groups.values()
+    }
+}
+
 /// Checks every provider, and all together.
 ///
 /// # Errors

@@ -82,7 +82,7 @@ impl Gateway {
             method: "password".into(),
             source: "127.0.0.1".into(),
             signed_in_at: self.app.now(),
-            authenticated_at: self.app.now(),
+            authenticated_at: Some(self.app.now()),
         }
     }
 

@@ -14,6 +14,8 @@ pub enum Command {
     Approve { by: Reviewer, digest: Digest, comment: Option<Words>, evidence: Evidence, others: Vec<Reviewer>, judgement: Decision },
     /// Denies; on a grant it revokes.
     Deny { by: Reviewer, comment: Words, evidence: Evidence },
+    /// Stops an approval from counting, for good: whoever gave it is gone, and may come back. Nothing to void is no error.
+    VoidApproval { approver: PrincipalName, why: String },
     /// Takes a pending access request back.
     Withdraw { by: Actor, why: Withdrawal },
     /// Time passed: lapses and expires what is due. Nothing due is no error.
@@ -202,6 +204,10 @@ pub fn decide(access: Option<&Access>, command: Command, now: Timestamp) -> Resu
             AccessState::Claimed { .. } => Ok(vec![AccessEvent::Settled { at: now, outcome }]),
             _ => Err(wrong(access)),
         },
+        Command::VoidApproval { approver, why } => {
+            let given = matches!(access.state, AccessState::Pending) && access.approvals.iter().any(|a| a.approver == approver);
+            Ok(given.then_some(AccessEvent::ApprovalLapsed { approver, why, at: now }).into_iter().collect())
+        }
         Command::Rejudge { judgement, without_approvals, reissued } => Ok(rejudge(access, judgement, without_approvals, *reissued, now)),
         Command::End => {
             if access.state.is_final() && access.state.was_granted() && !access.ended {

@@ -1,22 +1,72 @@
 //! People, workloads and groups, as events made them. Every change counts the roster epoch up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use safeconduct_model::{GroupName, Principal, PrincipalKind, PrincipalName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Actor;
 
-/// Everybody the gateway knows.
+/// Everybody the gateway knows. Copies share what they have in common: one costs the same however many people there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directory {
-    principals: BTreeMap<PrincipalName, Principal>,
+    principals: RedBlackTreeMapSync<PrincipalName, Principal>,
     /// People by issuer and subject, and since when.
-    links: BTreeMap<(String, String), (PrincipalName, Timestamp)>,
+    links: RedBlackTreeMapSync<(String, String), (PrincipalName, Timestamp)>,
     /// Keys that sign approvals, each with whose it is and since when.
-    keys: BTreeMap<String, (PrincipalName, Timestamp)>,
+    keys: RedBlackTreeMapSync<String, (PrincipalName, Timestamp)>,
+    /// Who is in which group, the other way round.
+    members: RedBlackTreeMapSync<GroupName, RedBlackTreeSetSync<PrincipalName>>,
+    people: RedBlackTreeMapSync<PrincipalName, Described<PersonDescription>>,
+    groups: RedBlackTreeMapSync<GroupName, Described<GroupDescription>>,
+    /// Described people that were not removed, by source and folded user name.
+    user_names: RedBlackTreeMapSync<(String, String), PrincipalName>,
     /// Counts changes.
     pub epoch: u64,
+}
+
+/// What a provisioning source says about somebody, as of its last word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonDescription {
+    /// Who made the person and decides about it, by its name in the settings.
+    pub source: String,
+    /// What the person is called there. May change; the name here does not.
+    pub user_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub department: Option<String>,
+    /// Whom the person answers to, in the source's words: it may name somebody who is not here yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager: Option<String>,
+    /// The source knows nobody of this user name any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
+}
+
+/// What a provisioning source says about a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupDescription {
+    pub source: String,
+    pub display_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
+}
+
+/// A description, and when what it is about last changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described<T> {
+    pub description: Arc<T>,
+    pub since: Timestamp,
+    pub changed_at: Timestamp,
 }
 
 /// What happens to the directory.
@@ -93,6 +143,20 @@ pub enum DirectoryEvent {
         at: Timestamp,
         by: Actor,
     },
+    /// A provisioning source said something new about a person it made.
+    PersonDescribed {
+        name: PrincipalName,
+        description: PersonDescription,
+        at: Timestamp,
+        by: Actor,
+    },
+    /// A provisioning source said something new about a group it decides about.
+    GroupDescribed {
+        group: GroupName,
+        description: GroupDescription,
+        at: Timestamp,
+        by: Actor,
+    },
 }
 
 impl DirectoryEvent {
@@ -111,6 +175,8 @@ impl DirectoryEvent {
             Self::KeyRemoved { .. } => "key_removed",
             Self::IdentityLinked { .. } => "identity_linked",
             Self::IdentityUnlinked { .. } => "identity_unlinked",
+            Self::PersonDescribed { .. } => "person_described",
+            Self::GroupDescribed { .. } => "group_described",
         }
     }
 }
@@ -163,22 +229,47 @@ impl Directory {
     /// Every group with its members, by name.
     #[must_use]
     pub fn groups(&self) -> BTreeMap<GroupName, BTreeSet<PrincipalName>> {
-        let mut groups: BTreeMap<GroupName, BTreeSet<PrincipalName>> = BTreeMap::new();
-        for principal in self.principals.values() {
-            for group in principal.groups.keys() {
-                groups.entry(group.clone()).or_default().insert(principal.name.clone());
-            }
-        }
-        groups
+        self.members.iter().map(|(group, members)| (group.clone(), members.iter().cloned().collect())).collect()
+    }
+
+    /// The members of one group, by name.
+    pub fn members(&self, group: &GroupName) -> impl Iterator<Item = &Principal> {
+        self.members.get(group).into_iter().flat_map(RedBlackTreeSetSync::iter).filter_map(|name| self.find(name))
     }
 
     /// Enabled people in the group of administrators, other than `except`.
     #[must_use]
     pub fn administrators_other_than(&self, except: Option<&PrincipalName>) -> usize {
-        self.iter()
-            .filter(|p| p.kind == PrincipalKind::Person && !p.disabled && Some(&p.name) != except)
-            .filter(|p| p.groups.keys().any(|g| g.as_str() == ADMINISTRATORS))
-            .count()
+        let Ok(group) = ADMINISTRATORS.parse::<GroupName>() else { return 0 };
+        self.members(&group).filter(|p| p.kind == PrincipalKind::Person && !p.disabled && Some(&p.name) != except).count()
+    }
+
+    /// What a provisioning source says about this person, removed or not.
+    #[must_use]
+    pub fn described(&self, name: &PrincipalName) -> Option<&Described<PersonDescription>> {
+        self.people.get(name)
+    }
+
+    /// Everybody whom some provisioning source made, removed or not, by name.
+    pub fn described_people(&self) -> impl Iterator<Item = (&PrincipalName, &Described<PersonDescription>)> {
+        self.people.iter()
+    }
+
+    /// Whom this source calls so, however it is spelt. Who was removed is not found.
+    #[must_use]
+    pub fn called(&self, source: &str, user_name: &str) -> Option<&PrincipalName> {
+        self.user_names.get(&(source.to_owned(), user_name.to_lowercase()))
+    }
+
+    /// What a provisioning source says about this group, removed or not.
+    #[must_use]
+    pub fn described_group(&self, group: &GroupName) -> Option<&Described<GroupDescription>> {
+        self.groups.get(group)
+    }
+
+    /// Every group that a provisioning source said something about, removed or not, by name.
+    pub fn described_groups(&self) -> impl Iterator<Item = (&GroupName, &Described<GroupDescription>)> {
+        self.groups.iter()
     }
 
     /// Applies one event. Cannot fail.
@@ -187,46 +278,113 @@ impl Directory {
         match event {
             DirectoryEvent::PersonCreated { name, display_name, at, .. } => self.create(name, PrincipalKind::Person, display_name, *at),
             DirectoryEvent::WorkloadCreated { name, display_name, at, .. } => self.create(name, PrincipalKind::Workload, display_name, *at),
-            DirectoryEvent::PrincipalDisabled { name, .. } => self.change(name, |p| p.disabled = true),
-            DirectoryEvent::PrincipalEnabled { name, .. } => self.change(name, |p| p.disabled = false),
-            DirectoryEvent::MemberAdded { group, name, at, .. } => self.change(name, |p| {
-                p.groups.entry(group.clone()).or_insert(*at);
-            }),
-            DirectoryEvent::MemberRemoved { group, name, .. } => self.change(name, |p| {
-                p.groups.remove(group);
-            }),
+            DirectoryEvent::PrincipalDisabled { name, at, .. } => self.stand(name, true, *at),
+            DirectoryEvent::PrincipalEnabled { name, at, .. } => self.stand(name, false, *at),
+            DirectoryEvent::MemberAdded { group, name, at, .. } => self.join(group, name, *at),
+            DirectoryEvent::MemberRemoved { group, name, at, .. } => self.leave(group, name, *at),
             DirectoryEvent::SecretReset { .. } => {}
             DirectoryEvent::KeyEnrolled { name, key, at, .. } => {
                 // The first stands: one key is one person's.
-                self.keys.entry(key.clone()).or_insert_with(|| (name.clone(), *at));
+                if !self.keys.contains_key(key) {
+                    self.keys.insert_mut(key.clone(), (name.clone(), *at));
+                }
             }
             DirectoryEvent::KeyRemoved { name, key, .. } => {
                 if self.key_of(key) == Some(name) {
-                    self.keys.remove(key);
+                    self.keys.remove_mut(key);
                 }
             }
             DirectoryEvent::IdentityLinked { name, issuer, subject, at, .. } => {
                 // The first link stands until it is undone: a later one never makes somebody out of somebody else.
-                self.links.entry((issuer.clone(), subject.clone())).or_insert_with(|| (name.clone(), *at));
+                let link = (issuer.clone(), subject.clone());
+                if !self.links.contains_key(&link) {
+                    self.links.insert_mut(link, (name.clone(), *at));
+                }
             }
             DirectoryEvent::IdentityUnlinked { name, issuer, subject, .. } => {
                 let link = (issuer.clone(), subject.clone());
                 if self.links.get(&link).is_some_and(|(linked, _)| linked == name) {
-                    self.links.remove(&link);
+                    self.links.remove_mut(&link);
                 }
+            }
+            DirectoryEvent::PersonDescribed { name, description, at, .. } => self.describe(name, description, *at),
+            DirectoryEvent::GroupDescribed { group, description, at, .. } => {
+                let since = self.groups.get(group).map_or(*at, |before| before.since);
+                self.groups.insert_mut(group.clone(), Described { description: Arc::new(description.clone()), since, changed_at: *at });
             }
         }
     }
 
     fn create(&mut self, name: &PrincipalName, kind: PrincipalKind, display_name: &str, at: Timestamp) {
-        self.principals.entry(name.clone()).or_insert_with(|| Principal {
+        if self.principals.contains_key(name) {
+            return;
+        }
+        let principal = Principal {
             name: name.clone(),
             kind,
             display_name: display_name.to_owned(),
             created_at: at,
             disabled: false,
             groups: BTreeMap::new(),
+        };
+        self.principals.insert_mut(name.clone(), principal);
+    }
+
+    fn stand(&mut self, name: &PrincipalName, disabled: bool, at: Timestamp) {
+        self.change(name, |p| p.disabled = disabled);
+        if let Some(person) = self.people.get_mut(name) {
+            person.changed_at = at;
+        }
+    }
+
+    fn join(&mut self, group: &GroupName, name: &PrincipalName, at: Timestamp) {
+        if self.find(name).is_none_or(|p| p.is_in(group)) {
+            return;
+        }
+        self.change(name, |p| {
+            p.groups.insert(group.clone(), at);
         });
+        let mut members = self.members.get(group).cloned().unwrap_or_default();
+        members.insert_mut(name.clone());
+        self.members.insert_mut(group.clone(), members);
+        self.touch_group(group, at);
+    }
+
+    fn leave(&mut self, group: &GroupName, name: &PrincipalName, at: Timestamp) {
+        self.change(name, |p| {
+            p.groups.remove(group);
+        });
+        let Some(members) = self.members.get(group) else { return };
+        let rest = members.remove(name);
+        if rest.is_empty() {
+            self.members.remove_mut(group);
+        } else {
+            self.members.insert_mut(group.clone(), rest);
+        }
+        self.touch_group(group, at);
+    }
+
+    fn touch_group(&mut self, group: &GroupName, at: Timestamp) {
+        if let Some(described) = self.groups.get_mut(group) {
+            described.changed_at = at;
+        }
+    }
+
+    fn describe(&mut self, name: &PrincipalName, description: &PersonDescription, at: Timestamp) {
+        let key = |of: &PersonDescription| (of.source.clone(), of.user_name.to_lowercase());
+        let before = self.people.get(name);
+        let since = before.map_or(at, |before| before.since);
+        if let Some(before) = before.map(|before| key(&before.description))
+            && self.user_names.get(&before) == Some(name)
+        {
+            self.user_names.remove_mut(&before);
+        }
+        if !description.removed {
+            self.user_names.insert_mut(key(description), name.clone());
+        }
+        let shown = description.display_name.as_ref().unwrap_or(&description.user_name);
+        self.change(name, |p| p.display_name.clone_from(shown));
+        self.people.insert_mut(name.clone(), Described { description: Arc::new(description.clone()), since, changed_at: at });
     }
 
     fn change(&mut self, name: &PrincipalName, change: impl FnOnce(&mut Principal)) {

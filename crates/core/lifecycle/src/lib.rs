@@ -11,7 +11,7 @@ mod session;
 
 pub use access::{Access, AccessEvent, AccessState, Actor, Approval, Evidence, ExactOutcome, Start, TransactionEnd, Withdrawal, evolve};
 pub use decide::{Command, Refused, Reviewer, check_reviewer, decide, replay, tally};
-pub use directory::{ADMINISTRATORS, Directory, DirectoryEvent};
+pub use directory::{ADMINISTRATORS, Described, Directory, DirectoryEvent, GroupDescription, PersonDescription};
 pub use event::{Event, InvalidStream, StreamId, UnreadableEvent};
 pub use session::{
     Chunk, Credential, LeftOut, NodeEvent, PolicyEvent, Retirement, Session, SessionEvent, SignInEvent, Vouched, evolve as evolve_session,

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use common::*;
 use safeconduct_lifecycle::{
-    AccessEvent, Approval, Chunk, DirectoryEvent, Event, ExactOutcome, LeftOut, NodeEvent, PolicyEvent, Retirement, Session, SessionEvent,
-    SignInEvent, Start, StreamId, TransactionEnd, Vouched, Withdrawal, evolve_session,
+    AccessEvent, Approval, Chunk, DirectoryEvent, Event, ExactOutcome, GroupDescription, LeftOut, NodeEvent, PersonDescription,
+    PolicyEvent, Retirement, Session, SessionEvent, SignInEvent, Start, StreamId, TransactionEnd, Vouched, Withdrawal, evolve_session,
 };
 use safeconduct_model::{AccessRequestId, Digest, Outcome, SessionId, SignInId};
 
@@ -105,6 +105,31 @@ fn every_event() -> Vec<(StreamId, Event)> {
             name: who(),
             issuer: "https://idp.example".into(),
             subject: "17".into(),
+            at: at(0),
+            by: by.clone(),
+        },
+        DirectoryEvent::PersonDescribed {
+            name: who(),
+            description: PersonDescription {
+                source: "corp".into(),
+                user_name: "eve@example.com".into(),
+                display_name: Some("Eve".into()),
+                external_id: Some("00u17".into()),
+                department: Some("Payments".into()),
+                manager: Some("bob".into()),
+                removed: true,
+            },
+            at: at(0),
+            by: by.clone(),
+        },
+        DirectoryEvent::GroupDescribed {
+            group: group(),
+            description: GroupDescription {
+                source: "corp".into(),
+                display_name: "Database admins".into(),
+                external_id: Some("00g4".into()),
+                removed: true,
+            },
             at: at(0),
             by: by.clone(),
         },

@@ -11,6 +11,7 @@ use super::roster::RosterFiles;
 use safeconduct_doorbells::{Doorbells, Settings as DoorbellSettings};
 use safeconduct_identity::{Identity, Settings as IdentitySettings};
 use safeconduct_model::Ttl;
+use safeconduct_scim::{Scim, Settings as ScimSettings};
 
 use crate::failure::{Exit, Failure};
 
@@ -53,6 +54,8 @@ pub struct Config {
     pub identity: Vec<Identity>,
     /// Whose signatures count, signed by the holders of root keys.
     pub roster: Option<RosterFiles>,
+    /// Who keeps people and groups here from outside, if anybody does.
+    pub scim: Option<Scim>,
 }
 
 /// How the log is written.
@@ -86,6 +89,8 @@ pub struct TlsFiles {
 const DOORBELLS: &str = "doorbells";
 /// The table of the identity providers.
 const IDENTITY: &str = "identity";
+/// The table of the source that keeps people and groups.
+const SCIM: &str = "scim";
 
 /// Every key with its variable, and the form it has.
 const KEYS: &[(&str, &str, &str)] = &[
@@ -208,6 +213,7 @@ impl Config {
         };
         let doorbells = reader.doorbells();
         let identity = reader.identity();
+        let scim = reader.scim(&identity);
         let config = Self {
             gateway,
             data,
@@ -231,6 +237,7 @@ impl Config {
             doorbells,
             identity,
             roster,
+            scim,
         };
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
     }
@@ -254,7 +261,7 @@ impl Reader<'_> {
     fn refuse_unknown(&mut self) {
         let known = |key: &str| KEYS.iter().any(|(known, _, _)| *known == key);
         let mut unknown = Vec::new();
-        for (key, value) in self.table.iter().filter(|(key, _)| *key != DOORBELLS && *key != IDENTITY) {
+        for (key, value) in self.table.iter().filter(|(key, _)| *key != DOORBELLS && *key != IDENTITY && *key != SCIM) {
             match value {
                 toml::Value::Table(inner) => unknown.extend(inner.keys().map(|k| format!("{key}.{k}")).filter(|k| !known(k))),
                 _ if known(key) => {}
@@ -291,6 +298,19 @@ impl Reader<'_> {
             self.problems.extend(problems.into_iter().map(|problem| format!("{place}{problem}")));
             Vec::new()
         })
+    }
+
+    fn scim(&mut self, identity: &[Identity]) -> Option<Scim> {
+        let table = self.table.remove(SCIM)?;
+        let place = if self.file.is_empty() { String::new() } else { format!("{}: ", self.file) };
+        let checked = match table.try_into::<ScimSettings>() {
+            Ok(settings) => {
+                let issuers = identity.iter().map(|one| (one.name().to_owned(), one.issuer().to_owned())).collect();
+                settings.check(&issuers, &identity.iter().flat_map(Identity::owned_groups).cloned().collect())
+            }
+            Err(error) => Err(vec![format!("`{SCIM}`: {}", error.message())]),
+        };
+        checked.map_err(|problems| self.problems.extend(problems.into_iter().map(|problem| format!("{place}{problem}")))).ok()
     }
 
     /// The variable wins over the file.

@@ -59,6 +59,15 @@ impl Running {
         if config.api_listen.port() == 0 {
             config.public_url = config.public_url.replacen(":0", &format!(":{}", api.port()), 1);
         }
+        let scim = match &config.scim {
+            Some(scim) => {
+                let token =
+                    safeconduct_app::read_secret(&scim.token).map_err(|e| unusable("SCIM server", safeconduct_ledger::explain(&e)))?;
+                let guard = safeconduct_scim::Guard::new(scim.provisioner.clone(), &token);
+                Some(guard.map_err(|e| unusable("SCIM server", e.to_string()))?)
+            }
+            None => None,
+        };
         let figures_listener = match config.metrics_listen {
             Some(at) => Some(TcpListener::bind(at).await.map_err(|e| bind("the figures", at, e))?),
             None => None,
@@ -117,7 +126,11 @@ impl Running {
         let tracing_until = watch::Sender::new(false);
         let ticking = app.ticking();
         let mut tasks = vec![tokio::spawn(gateway.run(stopped.clone()))];
-        let router = safeconduct_web::in_front_of(safeconduct_api::router(app.clone(), &safeconduct_api::ApiConfig::default()));
+        let mut router = safeconduct_api::router(app.clone(), &safeconduct_api::ApiConfig::default());
+        if let Some(guard) = scim {
+            router = router.merge(safeconduct_scim::router(app.clone(), guard, &config.public_url));
+        }
+        let router = safeconduct_web::in_front_of(router);
         let (https, mut until) = (Arc::clone(&keys.https), stopped.clone());
         tasks.push(tokio::spawn(async move {
             let shutdown = async move {
