@@ -9,7 +9,7 @@ use safeconduct_model::{AccessRequestId, Digest, GrantId, Parameter, PrincipalNa
 use serde::{Deserialize, Serialize};
 
 pub use crate::minting_port::{Login, Minting, MintingError, Object, Privilege, Rights, Role};
-pub use crate::providers_port::{Away, Back, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout};
+pub use crate::providers_port::{Away, Back, Exchanged, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout};
 
 /// A future that ports return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

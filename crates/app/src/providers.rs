@@ -161,6 +161,47 @@ impl App {
         Ok(Leaving { url, ticket })
     }
 
+    /// Signs a workload in that brings a token of an issuer the settings trust (RFC 8693). The same token may be brought again while it is good.
+    ///
+    /// # Errors
+    /// `SIGN-009`, one answer for every token that is none of a workload here; `SIGN-006` if the issuer can't be asked for its keys.
+    pub async fn exchange_token(&self, token: &str, source: &str) -> Result<SignedIn, Problem> {
+        let not_known = || {
+            Problem::new("SIGN-009", ProblemKind::NotSignedIn, "this token signs no workload in")
+                .next("the gateway's log says why; `[identity.NAME]` names issuer, audience and claims")
+        };
+        let providers = self.node.providers.get().ok_or_else(not_known)?;
+        let exchanged = match providers.workload(token, self.now()).await {
+            Ok(exchanged) => exchanged,
+            Err(error @ IdentityError::Unusable(_)) => return Err(unusable("the issuer of a workload", &error)),
+            Err(error) => {
+                tracing::info!(%error, source, "a workload's token did not sign it in");
+                return Err(not_known());
+            }
+        };
+        let (guard, work) = self.begin().await;
+        let workload = work.world.directory.find(&exchanged.workload).filter(|p| p.kind == PrincipalKind::Workload && !p.disabled);
+        let Some(kind) = workload.map(|principal| principal.kind) else {
+            tracing::info!(workload = %exchanged.workload, "a token was brought for a workload that is not there, or is disabled");
+            return Err(not_known());
+        };
+        let vouched = Vouched {
+            provider: exchanged.provider,
+            issuer: exchanged.issuer,
+            subject: exchanged.subject,
+            session: None,
+            authenticated_at: None,
+            methods: Vec::new(),
+        };
+        let (name, lasts_seconds) = (&exchanged.workload, seconds(exchanged.lasts));
+        self.store_sign_in(
+            guard,
+            work,
+            NewSignIn { name, kind, method: "token-exchange", source, lasts_seconds, vouched: Some(Box::new(vouched)) },
+        )
+        .await
+    }
+
     /// Signs in who comes back from a provider.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use safeconduct_lifecycle::Vouched;
-use safeconduct_model::{GroupName, PrincipalName, Timestamp};
+use safeconduct_model::{GroupName, PrincipalName, Timestamp, Ttl};
 
 use crate::ports::BoxFuture;
 
@@ -30,6 +30,12 @@ pub trait IdentityProviders: Send + Sync + 'static {
     /// # Errors
     /// [`IdentityError::Refused`] if it is not such a word.
     fn logged_out<'a>(&'a self, provider: &'a str, token: &'a str, now: Timestamp) -> BoxFuture<'a, Result<LoggedOut, IdentityError>>;
+
+    /// Whose token this is: a workload's that the settings know by its claims, from an issuer they name.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unknown`] for an issuer that vouches for no workloads, [`IdentityError::Refused`] for a token that is none of theirs.
+    fn workload<'a>(&'a self, token: &'a str, now: Timestamp) -> BoxFuture<'a, Result<Exchanged, IdentityError>>;
 }
 
 /// A provider as people see it.
@@ -74,6 +80,18 @@ pub struct SaidAbout {
     pub person: Option<PrincipalName>,
     /// True if the settings let it make people.
     pub creates: bool,
+}
+
+/// A workload that brought a token of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchanged {
+    pub provider: String,
+    pub issuer: String,
+    pub subject: String,
+    /// Who it is here.
+    pub workload: PrincipalName,
+    /// How long what it gets for it lasts.
+    pub lasts: Ttl,
 }
 
 /// Whose sign-ins end: of this session there, or all of this subject.

@@ -16,7 +16,7 @@ use common::House;
 use parking_lot::Mutex;
 use safeconduct_app::{
     App, Arrived, CommandLine, Problem, Returned, SignedIn,
-    ports::{Away, Back, BoxFuture, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout},
+    ports::{Away, Back, BoxFuture, Exchanged, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout},
 };
 use safeconduct_lifecycle::{AccessState, Vouched};
 use safeconduct_model::{Change, Digest, GroupName, Operation, Timestamp};
@@ -283,6 +283,10 @@ impl IdentityProviders for Corp {
             }
             Ok(self.says.lock().clone().unwrap())
         })
+    }
+
+    fn workload<'a>(&'a self, _: &'a str, _: Timestamp) -> BoxFuture<'a, Result<Exchanged, IdentityError>> {
+        Box::pin(async { Err(IdentityError::Unknown) })
     }
 
     fn logged_out<'a>(&'a self, _: &'a str, _: &'a str, _: Timestamp) -> BoxFuture<'a, Result<LoggedOut, IdentityError>> {

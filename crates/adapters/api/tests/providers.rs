@@ -9,10 +9,10 @@ use axum::{
     body::Body,
     http::{Request, StatusCode},
 };
-use safeconduct_app::ports::{Away, Back, BoxFuture, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout};
+use safeconduct_app::ports::{Away, Back, BoxFuture, Exchanged, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout};
 use safeconduct_lifecycle::Vouched;
 use safeconduct_model::Timestamp;
-use safeconduct_testkit::parsed;
+use safeconduct_testkit::{parsed, ttl};
 use serde_json::json;
 use support::{Answer, World};
 
@@ -52,6 +52,55 @@ async fn wrong_passwords_keep_nobody_from_signing_in_by_a_provider() {
     assert!(tried >= 10, "passwords are guessed so often at most: {tried}");
     let answer = come_back(&world, "alice").await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn f56_a_workload_exchanges_its_token_and_approves_nothing_with_what_it_gets() {
+    let world = World::new().await;
+    world.app.set_identity_providers(Arc::new(Corp));
+    let alice = world.sign_in("alice").await;
+    // Made before the asking, so that being new is not why it may not.
+    let ann = world.sign_in("ann").await;
+    let change = json!({ "change": { "change": "create_workload", "name": "deployer", "display_name": "Deployer" }, "reason": "deploys" });
+    let made = world.call("POST", "/api/v1/changes", Some(&ann), Some(change)).await.json();
+    let abe = world.sign_in("abe").await;
+    let approve = format!("/api/v1/access-requests/{}/approve", made["id"].as_str().unwrap());
+    world.call("POST", &approve, Some(&abe), Some(json!({ "digest": made["digest"] }))).await;
+    world.clock.advance(std::time::Duration::from_secs(1));
+    let pending = world.pending(&alice).await;
+
+    let (grant, kind) = ("urn:ietf:params:oauth:grant-type:token-exchange", "urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt");
+    let form = |token: &str| format!("grant_type={grant}&subject_token_type={kind}&subject_token={token}");
+    let answer = exchange(&world, form("good")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    let given = answer.json();
+    assert_eq!((&given["token_type"], &given["expires_in"]), (&json!("Bearer"), &json!(600)), "{given}");
+    assert_eq!(given["issued_token_type"], "urn:ietf:params:oauth:token-type:access_token");
+    let token = given["access_token"].as_str().unwrap();
+    let who = world.call("GET", "/api/v1/whoami", Some(token), None).await.json();
+    assert_eq!((&who["name"], &who["kind"], &who["method"]), (&json!("deployer"), &json!("workload"), &json!("token-exchange")), "{who}");
+    let approve = format!("/api/v1/access-requests/{}/approve", pending["id"].as_str().unwrap());
+    let refused = world.call("POST", &approve, Some(token), Some(json!({ "digest": pending["digest"] }))).await;
+    assert!(!refused.status.is_success(), "{}", refused.text);
+
+    let wrong = [
+        (form("made-up"), "invalid_grant"),
+        (form("good").replace("token-exchange", "password"), "unsupported_grant_type"),
+        (form("good").replace("jwt", "saml2"), "invalid_request"),
+        (format!("{}&subject_token=other", form("good")), "invalid_request"),
+        (format!("{}&actor_token=x", form("good")), "invalid_request"),
+        (String::new(), "invalid_request"),
+    ];
+    for (form, error) in wrong {
+        let refused = exchange(&world, form.clone()).await;
+        assert_eq!((refused.status, &refused.json()["error"]), (StatusCode::BAD_REQUEST, &json!(error)), "{form}");
+    }
+}
+
+async fn exchange(world: &World, form: String) -> Answer {
+    let request = Request::post("/api/v1/token").header("content-type", "application/x-www-form-urlencoded");
+    world.send(request.body(Body::from(form)).unwrap()).await
 }
 
 async fn come_back(world: &World, code: &str) -> Answer {
@@ -97,6 +146,21 @@ impl IdentityProviders for Corp {
                 groups: BTreeSet::new(),
                 person: (back.code == "alice").then(|| parsed("alice")),
                 creates: false,
+            })
+        })
+    }
+
+    fn workload<'a>(&'a self, token: &'a str, _: Timestamp) -> BoxFuture<'a, Result<Exchanged, IdentityError>> {
+        Box::pin(async move {
+            if token != "good" {
+                return Err(IdentityError::Refused("it is no token".to_owned()));
+            }
+            Ok(Exchanged {
+                provider: "corp".to_owned(),
+                issuer: "https://idp.example".to_owned(),
+                subject: "job".to_owned(),
+                workload: parsed("deployer"),
+                lasts: ttl(600),
             })
         })
     }

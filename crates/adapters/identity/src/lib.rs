@@ -10,7 +10,7 @@ mod token;
 
 use std::collections::BTreeMap;
 
-use safeconduct_app::ports::{Away, Back, BoxFuture, IdentityError, IdentityProviders, LoggedOut, Provider as Shown, SaidAbout};
+use safeconduct_app::ports::{Away, Back, BoxFuture, Exchanged, IdentityError, IdentityProviders, LoggedOut, Provider as Shown, SaidAbout};
 use safeconduct_model::Timestamp;
 
 use provider::Provider;
@@ -44,7 +44,9 @@ impl OpenIdConnect {
 
 impl IdentityProviders for OpenIdConnect {
     fn all(&self) -> Vec<Shown> {
-        self.providers.iter().map(|(name, provider)| Shown { name: name.clone(), title: provider.settings.title.clone() }).collect()
+        let signs_in = |provider: &&Provider| provider.settings.client_secret.is_some();
+        let offered = self.providers.iter().filter(|(_, provider)| signs_in(provider));
+        offered.map(|(name, provider)| Shown { name: name.clone(), title: provider.settings.title.clone() }).collect()
     }
 
     fn leave<'a>(&'a self, provider: &'a str, away: &'a Away) -> BoxFuture<'a, Result<String, IdentityError>> {
@@ -57,5 +59,14 @@ impl IdentityProviders for OpenIdConnect {
 
     fn logged_out<'a>(&'a self, provider: &'a str, token: &'a str, now: Timestamp) -> BoxFuture<'a, Result<LoggedOut, IdentityError>> {
         Box::pin(async move { self.find(provider)?.logged_out(token, now).await })
+    }
+
+    fn workload<'a>(&'a self, token: &'a str, now: Timestamp) -> BoxFuture<'a, Result<Exchanged, IdentityError>> {
+        Box::pin(async move {
+            // Not believed yet: it only says whose keys to look at.
+            let issuer = token::issuer(token).ok_or(IdentityError::Unknown)?;
+            let trusted = |provider: &&Provider| provider.settings.issuer == issuer && !provider.settings.workloads.is_empty();
+            self.providers.values().find(trusted).ok_or(IdentityError::Unknown)?.workload(token, now).await
+        })
     }
 }

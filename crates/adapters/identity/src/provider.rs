@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::jwk::JwkSet;
-use safeconduct_app::ports::{Away, Back, IdentityError, LoggedOut, SaidAbout};
+use safeconduct_app::ports::{Away, Back, Exchanged, IdentityError, LoggedOut, SaidAbout};
 use safeconduct_lifecycle::Vouched;
 use safeconduct_model::Timestamp;
 use serde::Deserialize;
@@ -53,10 +53,11 @@ struct Known {
 #[derive(Deserialize)]
 struct Document {
     issuer: String,
-    #[serde(deserialize_with = "url")]
-    authorization_endpoint: reqwest::Url,
-    #[serde(deserialize_with = "url")]
-    token_endpoint: reqwest::Url,
+    /// Missing where nobody signs in: issuers of workloads' tokens.
+    #[serde(default, deserialize_with = "maybe_url")]
+    authorization_endpoint: Option<reqwest::Url>,
+    #[serde(default, deserialize_with = "maybe_url")]
+    token_endpoint: Option<reqwest::Url>,
     #[serde(deserialize_with = "url")]
     jwks_uri: reqwest::Url,
     code_challenge_methods_supported: Option<Vec<String>>,
@@ -79,7 +80,8 @@ impl Provider {
     /// Where the browser goes.
     pub async fn leave(&self, away: &Away) -> Result<String, IdentityError> {
         let known = self.known(None).await?;
-        let mut url = known.document.authorization_endpoint.clone();
+        let no_endpoint = || IdentityError::Unusable("its discovery document names no authorization endpoint".to_owned());
+        let mut url = known.document.authorization_endpoint.clone().ok_or_else(no_endpoint)?;
         url.query_pairs_mut()
             .append_pair("response_type", "code")
             .append_pair("client_id", &self.settings.client_id)
@@ -127,6 +129,33 @@ impl Provider {
             return Err(refused("the logout token says neither who nor which session"));
         }
         Ok(LoggedOut { issuer: self.settings.issuer.clone(), session, subject })
+    }
+
+    /// Whose token this is, if it is a workload's.
+    pub async fn workload(&self, token: &str, now: Timestamp) -> Result<Exchanged, IdentityError> {
+        let claims = self.open(token).await?;
+        // A sign-in of a person, or its end, is no workload's.
+        if claims.has("nonce") || claims.has("events") {
+            return Err(refused("the token was made for something else"));
+        }
+        let mut why = "no workload has such claims";
+        for workload in &self.settings.workloads {
+            match claims.check_exchange(&self.settings.issuer, &workload.audience, now) {
+                Ok(()) if workload.claims.iter().all(|(claim, expected)| claims.is(claim, expected)) => {
+                    let subject = claims.text("sub").ok_or_else(|| refused("the token does not say whom it is about"))?.to_owned();
+                    return Ok(Exchanged {
+                        provider: self.settings.name.clone(),
+                        issuer: self.settings.issuer.clone(),
+                        subject,
+                        workload: workload.name.clone(),
+                        lasts: workload.lasts,
+                    });
+                }
+                Ok(()) => {}
+                Err(reason) => why = reason,
+            }
+        }
+        Err(refused(why))
     }
 
     fn said_about(&self, claims: &Claims) -> Option<SaidAbout> {
@@ -215,7 +244,7 @@ impl Provider {
         if document.code_challenge_methods_supported.as_ref().is_some_and(|methods| !methods.iter().any(|method| method == "S256")) {
             return wrong("it does not know PKCE with S256");
         }
-        for url in [&document.authorization_endpoint, &document.token_endpoint, &document.jwks_uri] {
+        for url in [&document.authorization_endpoint, &document.token_endpoint].into_iter().flatten().chain([&document.jwks_uri]) {
             if !is_permitted(url, settings.local) {
                 return wrong("its discovery document names an address that may not be reached");
             }
@@ -228,8 +257,10 @@ impl Provider {
     }
 
     async fn fetch_tokens(&self, document: &Document, back: &Back) -> Result<Tokens, IdentityError> {
-        let secret =
-            safeconduct_app::read_secret(&self.settings.client_secret).map_err(|error| IdentityError::Unusable(error.to_string()))?;
+        let unset = |what: &str| IdentityError::Unusable(format!("there is no {what}"));
+        let secret = self.settings.client_secret.as_ref().ok_or_else(|| unset("client secret"))?;
+        let secret = safeconduct_app::read_secret(secret).map_err(|error| IdentityError::Unusable(error.to_string()))?;
+        let endpoint = document.token_endpoint.clone().ok_or_else(|| unset("token endpoint in its discovery document"))?;
         let mut form = Zeroizing::new(String::new());
         let mut add = |name: &str, value: &str| {
             if !form.is_empty() {
@@ -245,7 +276,7 @@ impl Provider {
         add("code_verifier", &back.verifier);
         let basic = document.token_endpoint_auth_methods_supported.as_ref();
         let basic = basic.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic"));
-        let mut request = self.client.post(document.token_endpoint.clone());
+        let mut request = self.client.post(endpoint);
         if basic {
             let both = Zeroizing::new(format!("{}:{}", encode(&self.settings.client_id), encode(&secret)));
             let mut value = reqwest::header::HeaderValue::try_from(format!("Basic {}", STANDARD.encode(both.as_bytes())))
@@ -266,6 +297,10 @@ impl Provider {
 
 fn url<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<reqwest::Url, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+fn maybe_url<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<reqwest::Url>, D::Error> {
+    url(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]

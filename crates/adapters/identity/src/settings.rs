@@ -6,18 +6,24 @@ use std::{
 };
 
 use safeconduct_lifecycle::ADMINISTRATORS;
-use safeconduct_model::{GroupName, PrincipalName, SecretRef};
+use safeconduct_model::{GroupName, PrincipalName, SecretRef, Ttl};
 use serde::Deserialize;
 
 use crate::outward::is_permitted;
+
+/// Longest that what a workload gets for a token lasts, in seconds.
+const LONGEST_EXCHANGED: u64 = 3600;
 
 /// A provider as it is written down.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     issuer: String,
-    client_id: String,
-    client_secret: String,
+    /// Without it nobody signs in by it: it vouches for workloads alone.
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    #[serde(default)]
+    workloads: Vec<WorkloadSettings>,
     title: Option<String>,
     scopes: Option<Vec<String>>,
     groups_claim: Option<String>,
@@ -35,6 +41,26 @@ pub struct Settings {
     danger_administrators: bool,
 }
 
+/// A workload as it is written down: who brings a token of this issuer for this audience, with these claims.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkloadSettings {
+    name: String,
+    audience: String,
+    claims: BTreeMap<String, String>,
+    lasts: Option<String>,
+}
+
+/// A workload here, and what its token says.
+#[derive(Clone, Debug)]
+pub(crate) struct Workload {
+    pub name: PrincipalName,
+    pub audience: String,
+    /// Each must be so; a `*` at the end stands for any end.
+    pub claims: BTreeMap<String, String>,
+    pub lasts: Ttl,
+}
+
 /// A provider that makes sense.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -42,7 +68,9 @@ pub struct Identity {
     /// As it is written: it is compared, not understood.
     pub(crate) issuer: String,
     pub(crate) client_id: String,
-    pub(crate) client_secret: SecretRef,
+    /// `None` if nobody signs in by it.
+    pub(crate) client_secret: Option<SecretRef>,
+    pub(crate) workloads: Vec<Workload>,
     pub(crate) title: String,
     pub(crate) scopes: Vec<String>,
     pub(crate) groups_claim: String,
@@ -120,10 +148,21 @@ impl Settings {
             }
             _ => problems.push(format!("`{}` must be an https URL without query", at("issuer"))),
         }
-        if self.client_id.is_empty() {
-            problems.push(format!("`{}` must not be empty", at("client_id")));
-        }
-        let client_secret = self.client_secret.parse().map_err(|error| problems.push(format!("`{}`: {error}", at("client_secret")))).ok();
+        let client_secret = match (&self.client_id, self.client_secret) {
+            (None, None) if !self.workloads.is_empty() => None,
+            (Some(id), Some(secret)) if !id.is_empty() => {
+                secret.parse().map_err(|error| problems.push(format!("`{}`: {error}", at("client_secret")))).ok()
+            }
+            _ => {
+                problems.push(format!("`{}` and `client_secret` come together; without both, there must be `workloads`", at("client_id")));
+                None
+            }
+        };
+        let workloads = self.workloads.into_iter().filter_map(|written| {
+            let checked = written.check();
+            checked.map_err(|why| problems.push(format!("`{}`: {why}", at("workloads")))).ok()
+        });
+        let workloads = workloads.collect();
         let mut groups = BTreeMap::new();
         for (theirs, ours) in self.groups {
             match ours.parse::<GroupName>() {
@@ -155,8 +194,9 @@ impl Settings {
             title: self.title.unwrap_or_else(|| name.clone()),
             name,
             issuer: self.issuer,
-            client_id: self.client_id,
-            client_secret: client_secret?,
+            client_id: self.client_id.unwrap_or_default(),
+            client_secret,
+            workloads,
             scopes,
             groups_claim: self.groups_claim.unwrap_or_else(|| "groups".to_owned()),
             name_claim: self.name_claim.unwrap_or_else(|| "preferred_username".to_owned()),
@@ -166,6 +206,25 @@ impl Settings {
             ca_file: self.ca_file,
             local: self.danger_local,
         })
+    }
+}
+
+impl WorkloadSettings {
+    fn check(self) -> Result<Workload, String> {
+        let lasts: Ttl = self.lasts.as_deref().unwrap_or("15m").parse().map_err(|error| format!("`lasts`: {error}"))?;
+        if lasts.seconds() > LONGEST_EXCHANGED {
+            return Err("`lasts` is at most an hour: the token it was exchanged for is short-lived, too".to_owned());
+        }
+        let name = self.name.parse().map_err(|error| format!("`name`: {error}"))?;
+        if self.audience.is_empty() {
+            return Err(format!("`{name}`: `audience` must not be empty"));
+        }
+        // Whoever may have any token of the issuer would be this workload.
+        let says_who = |(claim, value): (&String, &String)| !claim.is_empty() && !value.trim_end_matches('*').is_empty();
+        if self.claims.is_empty() || !self.claims.iter().all(says_who) {
+            return Err(format!("`{name}`: `claims` must say which tokens are its own, such as {{ sub = \"repo:acme/orders:*\" }}"));
+        }
+        Ok(Workload { name, audience: self.audience, claims: self.claims, lasts })
     }
 }
 
@@ -195,6 +254,22 @@ mod tests {
         let more = r#", "groups": { "boss": "administrators" }"#;
         assert!(problems(more, "https://idp.example").contains("danger_administrators"));
         assert_eq!(problems(&format!(r#"{more}, "danger_administrators": true"#), "https://idp.example"), "");
+    }
+
+    #[test]
+    fn a_workload_is_told_from_all_others_of_its_issuer() {
+        let problems = |workload: &str| {
+            let text = format!(r#"{{ "ci": {{ "issuer": "https://ci.example", "workloads": [{workload}] }} }}"#);
+            check(serde_json::from_str(&text).unwrap()).map(|_| String::new()).unwrap_or_else(|problems| problems.join("\n"))
+        };
+        let with = |more: &str| problems(&format!(r#"{{ "name": "deployer", "audience": "gate", {more} }}"#));
+        assert_eq!(with(r#""claims": { "sub": "repo:acme/orders:*" }"#), "");
+        for wrong in
+            [r#""claims": {}"#, r#""claims": { "sub": "*" }"#, r#""claims": { "sub": "" }"#, r#""claims": { "sub": "a" }, "lasts": "2h""#]
+        {
+            assert_ne!(with(wrong), "", "{wrong}");
+        }
+        assert!(problems("").contains("workloads"), "it does nothing at all");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Tokens: whether one was signed by a key of the provider, and whether what it claims is for us, and for now. Time is an argument.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
     Algorithm, DecodingKey, Header, Validation, decode, decode_header,
     jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse},
@@ -13,6 +14,9 @@ const LONGEST: usize = 64 * 1024;
 const TOLERANCE: i64 = 60;
 /// Oldest token that is taken, in seconds: it is made for this very moment.
 const OLDEST: i64 = 600;
+
+/// Longest that a token may be good for to be exchanged, in seconds: a day.
+const LONGEST_LIVED: i64 = 86_400;
 
 /// Algorithms with a public key. No `none`, and none whose key both sides know: that is no proof of who signed.
 const ALGORITHMS: [Algorithm; 9] = [
@@ -35,6 +39,13 @@ pub(crate) enum Unproved {
     /// No key that is known made it: newer keys may.
     NoSuchKey,
     Refused(&'static str),
+}
+
+/// Who it says it is from. Nothing of it is checked.
+pub(crate) fn issuer(token: &str) -> Option<String> {
+    let payload = token.split('.').nth(1).filter(|_| token.len() <= LONGEST)?;
+    let claims: serde_json::Map<String, Value> = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    claims.get("iss")?.as_str().map(str::to_owned)
 }
 
 /// Checks the signature.
@@ -120,6 +131,39 @@ impl Claims {
     pub fn authenticated_at(&self) -> Option<Timestamp> {
         let seconds = self.seconds("auth_time")?.min(self.seconds("iat")?).max(0);
         Some(Timestamp::from_micros(seconds.saturating_mul(1_000_000)))
+    }
+
+    /// True if the claim is this text, or begins so if it ends with `*`. Of a list one is enough.
+    pub fn is(&self, claim: &str, expected: &str) -> bool {
+        self.list(claim).into_iter().any(|value| match expected.strip_suffix('*') {
+            Some(beginning) => value.starts_with(beginning),
+            None => value == expected,
+        })
+    }
+
+    /// From this issuer, for this audience and nobody else, still good, and not made to be good for long.
+    pub fn check_exchange(&self, issuer: &str, audience: &str, now: Timestamp) -> Result<(), &'static str> {
+        let now = now.micros().div_euclid(1_000_000);
+        if self.text("iss") != Some(issuer) {
+            return Err("it is from another issuer");
+        }
+        // For several, any of the others could bring it here.
+        if self.list("aud") != [audience] {
+            return Err("it is for somebody else");
+        }
+        let (Some(until), Some(made)) = (self.seconds("exp"), self.seconds("iat")) else {
+            return Err("it does not say how long it is good");
+        };
+        if until <= now - TOLERANCE {
+            return Err("it is over");
+        }
+        if made > now + TOLERANCE || until.saturating_sub(made) > LONGEST_LIVED {
+            return Err("it is good for too long");
+        }
+        match self.0.get("nbf") {
+            Some(_) if self.seconds("nbf").is_none_or(|from| from > now + TOLERANCE) => Err("it does not count yet"),
+            _ => Ok(()),
+        }
     }
 
     /// From this issuer, for this client, made just now and still good.

@@ -197,6 +197,28 @@ pub struct Token {
     pub provider: Option<String>,
 }
 
+/// What a workload gets for its token (RFC 8693, 2.2.1).
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct TokenAnswer {
+    /// For `Authorization: Bearer`.
+    #[schema(value_type = String)]
+    pub access_token: Secret,
+    /// `urn:ietf:params:oauth:token-type:access_token`.
+    pub issued_token_type: String,
+    /// `Bearer`.
+    pub token_type: String,
+    /// Seconds.
+    pub expires_in: u64,
+}
+
+/// Why it gets none (RFC 6749, 5.2).
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TokenRefused {
+    /// `invalid_request`, `unsupported_grant_type`, `invalid_grant` or `temporarily_unavailable`.
+    pub error: String,
+    pub error_description: String,
+}
+
 /// What a passkey signs to sign in: good once, for two minutes.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PasskeyChallenge {

@@ -66,6 +66,7 @@ fn quick_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(providers::sign_in))
         .routes(routes!(providers::take_over))
         .routes(routes!(providers::logout))
+        .routes(routes!(providers::exchange))
         .routes(routes!(identity::sign_out))
         .routes(routes!(identity::whoami))
         .routes(routes!(identity::choose_password))

@@ -21,6 +21,11 @@ use crate::{
 /// The provider knows them, and nobody here may sign in as that.
 const UNKNOWN_PERSON: &str = "SIGN-007";
 
+/// The one grant that `/token` knows.
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// What a workload may bring.
+const SUBJECT_TOKENS: [&str; 2] = ["urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token"];
+
 /// Identity providers that people may sign in by.
 #[utoipa::path(get, path = "/api/v1/providers", operation_id = "providers", tag = "sign-in", security(()), responses((status = 200, body = Vec<dto::Provider>)))]
 pub(crate) async fn list(State(state): State<ApiState>) -> Json<Vec<dto::Provider>> {
@@ -111,6 +116,57 @@ pub(crate) async fn logout(State(state): State<ApiState>, Part(name): Part<Strin
     // Never refused for failures: who is signed out there must be signed out here, whoever else calls from the same address.
     state.app.provider_logout(&name, token).await?;
     Ok(super::DONE)
+}
+
+/// Gives a workload a short-lived token for one that an issuer of the settings signed for it (RFC 8693): a CI job's, a Kubernetes service
+/// account's. A form with `grant_type`, `subject_token` and `subject_token_type`.
+#[utoipa::path(post, path = "/api/v1/token", operation_id = "exchange_token", tag = "sign-in", security(()),
+    request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "RFC 8693, section 2.1"),
+    responses((status = 200, body = dto::TokenAnswer), (status = 400, body = dto::TokenRefused), (status = 503, body = dto::TokenRefused)))]
+pub(crate) async fn exchange(State(state): State<ApiState>, From(source): From, body: Bytes) -> Response {
+    let refused = |status, error: &str, why: String| {
+        (status, Json(dto::TokenRefused { error: error.to_owned(), error_description: why })).into_response()
+    };
+    let invalid = |why: &str| refused(StatusCode::BAD_REQUEST, "invalid_request", why.to_owned());
+    let Ok(form) = std::str::from_utf8(&body) else { return invalid("the body is no form") };
+    let field = |name: &str| {
+        let mut values = form.split('&').filter_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+        values.next().filter(|_| values.next().is_none()).map(|value| value.replace("%3A", ":").replace("%3a", ":"))
+    };
+    match field("grant_type").as_deref() {
+        Some(TOKEN_EXCHANGE) => {}
+        Some(_) => return refused(StatusCode::BAD_REQUEST, "unsupported_grant_type", format!("it is `{TOKEN_EXCHANGE}`")),
+        None => return invalid("the form lacks `grant_type`"),
+    }
+    if !field("subject_token_type").is_some_and(|kind| SUBJECT_TOKENS.contains(&kind.as_str())) {
+        return invalid("`subject_token_type` is that of a JWT or an ID token");
+    }
+    if field("actor_token").is_some() {
+        return invalid("nobody acts for somebody else here");
+    }
+    // A signed token holds nothing that a form would write otherwise.
+    let Some(token) = field("subject_token") else { return invalid("the form lacks `subject_token`") };
+    let began = Instant::now();
+    if !state.attempts_at_providers.may_try("", &source, began) {
+        return refused(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", "too many failed sign-ins".to_owned());
+    }
+    match state.app.exchange_token(&token, &source).await {
+        Ok(signed_in) => {
+            let left = signed_in.expires_at.micros().saturating_sub(state.app.now().micros()) / 1_000_000;
+            let answer = dto::TokenAnswer {
+                access_token: dto::Secret(signed_in.token),
+                issued_token_type: "urn:ietf:params:oauth:token-type:access_token".to_owned(),
+                token_type: "Bearer".to_owned(),
+                expires_in: u64::try_from(left).unwrap_or(0),
+            };
+            ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response()
+        }
+        Err(problem) if problem.kind == ProblemKind::NotSignedIn => {
+            state.attempts_at_providers.failed("", &source, began);
+            refused(StatusCode::BAD_REQUEST, "invalid_grant", problem.message)
+        }
+        Err(problem) => refused(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", problem.message),
+    }
 }
 
 /// Counts what is no provider's word, by source. A person who is not known here has proved who they are: that is no failure of the source.

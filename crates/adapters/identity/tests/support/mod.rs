@@ -1,5 +1,5 @@
 //! An application in memory, and a provider over TLS that redeems codes as RFC 7636 says and signs whatever a test wants signed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on stops")]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "each test uses a part; one that can't go on stops")]
 
 use std::{
     collections::BTreeMap,
@@ -74,9 +74,9 @@ impl House {
             password: None,
             workload: false,
         };
-        app.operator_people([("alice", "engineers"), ("bob", "dba"), ("ann", "administrators")].into_iter().map(person).collect())
-            .await
-            .unwrap();
+        let mut people: Vec<Person> = [("alice", "engineers"), ("bob", "dba"), ("ann", "administrators")].into_iter().map(person).collect();
+        people.push(Person { workload: true, ..person(("deployer", "deployers")) });
+        app.operator_people(people).await.unwrap();
         clock.advance(Duration::from_secs(1));
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
@@ -290,6 +290,15 @@ impl Provider {
         let kept = Code { challenge: query(url, "code_challenge"), nonce: query(url, "nonce"), subject: subject.to_owned() };
         state.codes.insert(code.clone(), kept);
         Returned { code: Some(code), state: query(url, "state"), issuer: Some(self.issuer.clone()), error: None }
+    }
+
+    /// Any token that it signs; a claim that is null is left out.
+    pub fn token(&self, claims: &Value) -> String {
+        let mut all = json!({ "iss": self.issuer, "aud": "gate", "iat": self.now, "exp": self.now + 300 });
+        let all = all.as_object_mut().unwrap();
+        all.extend(claims.as_object().unwrap().clone());
+        all.retain(|_, value| !value.is_null());
+        sign(&self.state.lock().unwrap(), all)
     }
 
     pub fn logout_token(&self, claims: &Value) -> String {

@@ -1,0 +1,93 @@
+//! Workloads that bring a token of their platform: which token is whose, and every other that is nobody's.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on stops")]
+
+mod support;
+
+use safeconduct_model::PrincipalKind;
+use serde_json::{Value, json};
+use support::House;
+
+fn workloads() -> Value {
+    json!({ "workloads": [
+        { "name": "deployer", "audience": "gate", "claims": { "sub": "repo:acme/orders:ref:refs/heads/main", "environment": "prod*" }, "lasts": "10m" },
+        { "name": "alice", "audience": "gate", "claims": { "sub": "somebody" } },
+        { "name": "nobody", "audience": "gate", "claims": { "sub": "nobody" } },
+    ] })
+}
+
+fn right() -> Value {
+    json!({ "sub": "repo:acme/orders:ref:refs/heads/main", "environment": "production" })
+}
+
+fn with(claim: &str, value: Value) -> Value {
+    let mut claims = right();
+    claims[claim] = value;
+    claims
+}
+
+#[tokio::test]
+async fn a_workload_gets_a_short_lived_token_for_its_own() {
+    let house = House::new(workloads()).await;
+    let token = house.provider.token(&right());
+    let signed_in = house.app.exchange_token(&token, "192.0.2.7").await.unwrap();
+    let caller = house.app.authenticate(&signed_in.token, "192.0.2.7").await.unwrap();
+    assert_eq!((caller.name.as_str(), caller.kind, caller.method.as_str()), ("deployer", PrincipalKind::Workload, "token-exchange"));
+    // A list of one audience is one audience.
+    house.app.exchange_token(&house.provider.token(&with("aud", json!(["gate"]))), "::1").await.unwrap();
+    // Keys change.
+    house.provider.rotate();
+    house.app.exchange_token(&house.provider.token(&right()), "::1").await.unwrap();
+    house.advance(601);
+    assert!(house.app.authenticate(&signed_in.token, "").await.is_err(), "ten minutes and no more");
+}
+
+#[tokio::test]
+async fn f16_every_other_token_gets_one_answer() {
+    let house = House::new(workloads()).await;
+    let now = house.provider.now();
+    let refused = [
+        ("another branch", with("sub", json!("repo:acme/orders:ref:refs/heads/feature"))),
+        ("a longer name", with("sub", json!("repo:acme/orders:ref:refs/heads/main2"))),
+        ("another environment", with("environment", json!("test"))),
+        ("no environment", with("environment", Value::Null)),
+        ("an environment that is no text", with("environment", json!({ "prod": true }))),
+        ("another audience", with("aud", json!("somewhere"))),
+        ("for several", with("aud", json!(["gate", "somewhere"]))),
+        ("for nobody", with("aud", Value::Null)),
+        ("another issuer", with("iss", json!("https://evil.example"))),
+        ("over", with("exp", json!(now - 120))),
+        ("good for ever", with("exp", Value::Null)),
+        ("good for a week", with("exp", json!(now + 7 * 86_400))),
+        ("not yet", with("nbf", json!(now + 600))),
+        ("made tomorrow", with("iat", json!(now + 86_400))),
+        ("a person's sign-in", with("nonce", json!("x"))),
+        ("a logout", with("events", json!({}))),
+        ("a person is no workload", with("sub", json!("somebody"))),
+        ("a workload that is not here", with("sub", json!("nobody"))),
+    ];
+    let mut answers = Vec::new();
+    for (why, claims) in refused {
+        let refused =
+            house.app.exchange_token(&house.provider.token(&claims), "::1").await.err().unwrap_or_else(|| panic!("{why} signed in"));
+        assert_eq!(refused.code, "SIGN-009", "{why}: {refused:?}");
+        answers.push(refused);
+    }
+    for forged in ["none", "hs256 with the public key", "hs256 with the secret", "cut", "another key of that name", "changed"] {
+        house.provider.forge(Some(forged));
+        let refused = house.app.exchange_token(&house.provider.token(&right()), "::1").await.err();
+        answers.push(refused.unwrap_or_else(|| panic!("`{forged}` signed in")));
+        house.provider.forge(None);
+    }
+    for nonsense in ["", "a.b.c", "....", "eyJhbGciOiJub25lIn0.e30."] {
+        answers.push(house.app.exchange_token(nonsense, "::1").await.unwrap_err());
+    }
+    assert!(answers.windows(2).all(|two| two[0] == two[1]), "{answers:?}");
+    house.disable("deployer").await;
+    assert_eq!(house.app.exchange_token(&house.provider.token(&right()), "::1").await.unwrap_err().code, "SIGN-009");
+}
+
+#[tokio::test]
+async fn an_issuer_that_vouches_for_no_workloads_signs_none_in() {
+    let house = House::new(json!({})).await;
+    assert_eq!(house.app.exchange_token(&house.provider.token(&right()), "::1").await.unwrap_err().code, "SIGN-009");
+}
