@@ -84,7 +84,7 @@ async fn open(app: &App, caller: &Caller) -> DoorSession {
     app.door_open(lookup, 0, SocketAddr::from(([127, 0, 0, 1], 9))).await.unwrap()
 }
 
-fn caller(name: &str, number: u64) -> Caller {
+pub fn caller(name: &str, number: u64) -> Caller {
     Caller {
         name: parsed(name),
         kind: PrincipalKind::Person,

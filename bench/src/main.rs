@@ -12,6 +12,7 @@ mod figures;
 mod history;
 mod idle;
 mod node;
+mod signatures;
 mod stage;
 mod statements;
 
@@ -24,7 +25,7 @@ use crate::stage::Stage;
 /// Measures the PostgreSQL door beside the server itself and beside pgbouncer
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// What to measure: statements, bulk, connecting, ending, idle, authorize, all of it if nothing is named; or history
+    /// What to measure: statements, bulk, connecting, ending, idle, authorize, signatures, all of it if nothing is named; or history
     pub parts: Vec<String>,
     /// The binary to measure
     #[arg(long, default_value = "target/release/safeconduct")]
@@ -60,6 +61,9 @@ fn main() {
         println!("{}", figures::machine());
         if args.wants("authorize") {
             authorize::measure().await;
+        }
+        if args.wants("signatures") {
+            signatures::measure().await;
         }
         if args.parts.iter().any(|part| part == "history") {
             history::measure(&args).await;

@@ -44,7 +44,7 @@ test("screens", async ({ gateway, browser }) => {
       const context = await browser.newContext({ baseURL: gateway.url, ...options });
       const gate = await context.newPage();
       await gate.goto(`/sign-in?to=/access-requests/${id}`);
-      await expect(gate.getByRole("button", { name: "Sign in" })).toBeVisible();
+      await expect(gate.getByRole("button", { name: "Sign in", exact: true })).toBeVisible();
       await shot(gate, name("sign-in"));
       await context.close();
 

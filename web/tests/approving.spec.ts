@@ -17,12 +17,12 @@ test("a held statement is approved from a phone, beginning with the link", async
   // Signing in leads on to where the link led.
   await page.getByLabel("Name").fill("bob");
   await page.getByLabel("Password").fill("not the password");
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await expect(page.getByRole("alert")).toContainText("SIGN-001");
   await page.getByLabel("Password").fill(gateway.password("bob"));
   // From here on nothing may go wrong; before, being nobody was answered with 401.
   listen(page, complaints);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
 
   await expect(page.getByTestId("sql")).toHaveText("update orders set status = 'returned' where id = 4711;");
   await expect(page.getByTestId("words")).toHaveText("order 4711 came back");

@@ -212,7 +212,7 @@ for (const theme of ["light", "dark"] as const) {
       const context = await browser.newContext({ baseURL: gateway.url, colorScheme: theme, viewport });
       const gate = await context.newPage();
       await gate.goto("/sign-in");
-      await expect(gate.getByRole("button", { name: "Sign in" })).toBeVisible();
+      await expect(gate.getByRole("button", { name: "Sign in", exact: true })).toBeVisible();
       await look(gate, "sign-in");
       await context.close();
       const page = await as("bob", { colorScheme: theme, viewport });

@@ -202,8 +202,9 @@ impl DoorSession {
         };
         let who: Vec<String> = eligible.iter().map(ToString::to_string).collect();
         let notice = format!(
-            "held as access request {id}: it needs {}\napproval by {quorum} ({}), until {}\n{}/access-requests/{id}  or: safeconduct show {id}",
+            "held as access request {id}: it needs {}\n{}approval by {quorum} ({}), until {}\n{}/access-requests/{id}  or: safeconduct show {id}",
             access.envelope.scope.operations(),
+            if access.decision.obligations.level.is_recorded() { "" } else { "signed " },
             who.join(", "),
             access.envelope.pending_until,
             self.app.node.settings.public_url,

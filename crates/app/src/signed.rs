@@ -190,7 +190,8 @@ impl App {
         let epoch = roster.epoch;
         record_roster(&mut work, &roster, &signed.text);
         work.world.trust = Arc::new(Trust { site: work.world.trust.site.clone(), roster: Some(roster) });
-        self.rejudge_all(&mut work);
+        work.standing_changed = true;
+        self.follow_up(&mut work).await?;
         self.commit(guard, work).await?;
         Ok(epoch)
     }

@@ -1,4 +1,4 @@
-// What an identity provider gave the browser, in the address it led back to.
+// What an address brought along: what an identity provider gave the browser, or the one-time code of a first start.
 export interface Brought {
   code?: string;
   state: string;
@@ -19,5 +19,26 @@ export function takeBrought(): Brought | undefined {
   const taken = brought;
   brought = undefined;
   if (taken) window.history.replaceState(window.history.state, "", "/sign-in");
+  return taken;
+}
+
+export interface Welcome {
+  name: string;
+  code: string;
+}
+
+let welcome = ((): Welcome | undefined => {
+  const fragment = new URLSearchParams(window.location.hash.slice(1));
+  const [name, code] = [fragment.get("name"), fragment.get("code")];
+  if (!name || !code) return undefined;
+  // Not left in the address, where the next who looks at the screen would read it.
+  window.history.replaceState(window.history.state, "", window.location.pathname + window.location.search);
+  return { name, code };
+})();
+
+/** Given out once. Nothing is sent: the person chooses a password with it. */
+export function takeWelcome(): Welcome | undefined {
+  const taken = welcome;
+  welcome = undefined;
   return taken;
 }

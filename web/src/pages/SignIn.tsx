@@ -2,7 +2,7 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { getRouteApi, useRouter } from "@tanstack/react-router";
 import { useEffect, useState, type FormEvent } from "react";
-import { takeBrought, type Brought } from "../api/brought";
+import { takeBrought, takeWelcome, type Brought } from "../api/brought";
 import { answer, api } from "../api/client";
 import { queryClient } from "../api/queries";
 import { answerWithPasskey } from "../people/passkey";
@@ -16,7 +16,8 @@ const AFTERWARDS = "safeconduct.afterwards";
 export default function SignIn() {
   const { to, provider, port, challenge } = route.useSearch();
   const router = useRouter();
-  const [withCode, setWithCode] = useState(false);
+  const [welcome] = useState(takeWelcome);
+  const [withCode, setWithCode] = useState(welcome !== undefined);
   useEffect(() => {
     document.title = "Sign in · Safeconduct";
   }, []);
@@ -110,18 +111,18 @@ export default function SignIn() {
         {(leave.error ?? arrive.error) && <Failed error={leave.error ?? arrive.error} />}
         <label className="field">
           <span>Name</span>
-          <input className="input" name="name" required autoFocus autoComplete="username" autoCapitalize="none" spellCheck={false} />
+          <input className="input" name="name" required autoFocus={!welcome} defaultValue={welcome?.name} autoComplete="username" autoCapitalize="none" spellCheck={false} />
         </label>
         {withCode && (
           <label className="field">
             <span>One-time code</span>
-            <input className="input" name="code" required autoComplete="one-time-code" spellCheck={false} />
+            <input className="input" name="code" required defaultValue={welcome?.code} autoComplete="one-time-code" spellCheck={false} />
             <small>An administrator handed it out. It works once.</small>
           </label>
         )}
         <label className="field">
           <span>{withCode ? "New password" : "Password"}</span>
-          <input className="input" name="password" type="password" required minLength={withCode ? 12 : 1} autoComplete={withCode ? "new-password" : "current-password"} />
+          <input className="input" name="password" type="password" required autoFocus={welcome !== undefined} minLength={withCode ? 12 : 1} autoComplete={withCode ? "new-password" : "current-password"} />
           {withCode && <small>At least 12 characters.</small>}
         </label>
         {signIn.error && <Failed error={signIn.error} />}

@@ -16,7 +16,7 @@ interface Place {
   line: number;
 }
 interface Explanation {
-  decision: { reasons: { policy_id: string; effect: string; text: string }[]; obligations: { max_duration?: number; record?: string; audit?: string } };
+  decision: { reasons: { policy_id: string; effect: string; text: string }[]; obligations: { max_duration?: number; record?: string; audit?: string; level?: string } };
   operations: {
     operation: string;
     implied: boolean;
@@ -223,6 +223,7 @@ function Answer({ outcome, of, files }: { outcome: string; of: Explanation; file
           {obligations.max_duration !== undefined && `For at most ${obligations.max_duration / 60} min. `}
           {obligations.record === "full" ? "Recorded in full." : "Statements are recorded."}
           {obligations.audit === "strict" && " Each is on disk before it runs."}
+          {obligations.level && obligations.level !== "recorded" && ` Approvals count ${obligations.level === "signed" ? "signed" : "signed with a passkey or security key"} alone.`}
         </p>
       )}
     </>

@@ -3,6 +3,7 @@ import { useEffect, useState } from "react";
 import type { PreviewAnswer } from "../api/client";
 import { Sql } from "../sql/Sql";
 import { Shown } from "../ui/text";
+import { levelText } from "./envelope";
 import { Derived } from "./Request";
 
 /** Said for somebody who has not said why yet, so that policy can be asked. Never sent as a reason. */
@@ -20,7 +21,8 @@ export function Verdict({ of }: { of: PreviewAnswer }) {
       )}
       {decision.outcome === "need_approval" && (
         <div className="note warn">
-          <strong>Needs approval</strong> by {of.quorum}.
+          <strong>Needs approval</strong> by {of.quorum}
+          {levelText(decision.level)}.
           {of.eligible.length > 0 ? <> These may: <Shown text={of.eligible.join(", ")} />.</> : " Nobody here may give it at the moment."}
         </div>
       )}

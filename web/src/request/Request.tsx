@@ -8,7 +8,7 @@ import { Sql } from "../sql/Sql";
 import { Operations, State } from "../ui/state";
 import { Shown, Words } from "../ui/text";
 import { Ago, At, fromMicros, Left } from "../ui/time";
-import { changeText, duration, envelopeOf, oneLine, quorumText, useChecked, type Action, type Envelope } from "./envelope";
+import { changeText, duration, envelopeOf, levelText, oneLine, quorumText, useChecked, type Action, type Envelope } from "./envelope";
 
 export function Request({ request }: { request: AccessRequest }) {
   const envelope = envelopeOf(request);
@@ -239,6 +239,7 @@ function Policy({ request, envelope }: { request: AccessRequest; envelope: Envel
           <dt>it takes</dt>
           <dd>
             {quorumText(envelope.quorum)}
+            {levelText(request.level)}
             {request.quorum_missing != null && request.approvals.length > 0 && `; ${request.quorum_missing} more to come`}
           </dd>
         </>
@@ -256,6 +257,11 @@ function Policy({ request, envelope }: { request: AccessRequest; envelope: Envel
           <dt>approved by</dt>
           <dd>
             <Shown text={approval.approver} />, <At at={approval.at} />
+            {approval.key && (
+              <>
+                , signed with <span className="mono">{approval.key}</span>
+              </>
+            )}
             {approval.comment && (
               <>
                 : “<Shown text={approval.comment} />”

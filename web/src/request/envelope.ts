@@ -69,6 +69,9 @@ export function duration(seconds: number): string {
   return parts.filter(([count]) => count > 0).map(([count, unit]) => `${count} ${unit}`).join(" ") || "0 s";
 }
 
+/** How approvals must be proved, after who must give them. */
+export const levelText = (level: string | undefined) => (level === "signed" ? ", signed" : level === "passkey" ? ", signed with a passkey or security key" : "");
+
 export function quorumText(quorum: Envelope["quorum"]): string {
   if (!quorum) return "nobody";
   return quorum.any_of

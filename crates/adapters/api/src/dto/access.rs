@@ -202,6 +202,9 @@ pub struct Decision {
     /// Longest duration that may be asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<String>,
+    /// What approvals must be proved by: `recorded`, `signed` or `passkey`.
+    #[serde(default)]
+    pub level: String,
     /// Hash of the policy that answered.
     pub policy: String,
 }

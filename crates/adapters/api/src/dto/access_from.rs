@@ -102,6 +102,7 @@ impl From<&model::Decision> for Decision {
             .to_owned(),
             reasons: decision.reasons.iter().map(Into::into).collect(),
             max_duration: decision.obligations.max_duration.map(|ttl| ttl.to_string()),
+            level: decision.obligations.level.name().to_owned(),
             policy: decision.policy.to_string(),
         }
     }

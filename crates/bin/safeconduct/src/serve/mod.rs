@@ -141,8 +141,10 @@ async fn first_administrator(running: &Running, name: &str) -> Result<(), Failur
             for one_time in handed_out.into_iter().flatten() {
                 if let OneTime::Code { name, code, expires_at } = one_time {
                     eprintln!("one-time code for {name}, until {expires_at}: {}", code.as_str());
+                    // After the `#`, it is sent to nobody.
+                    eprintln!("  open once: {}/sign-in#name={name}&code={}", running.config.public_url, code.as_str());
                     eprintln!(
-                        "  sign in: safeconduct sign-in {name} --server {} --ca {} --code-file -",
+                        "  or: safeconduct sign-in {name} --server {} --ca {} --code-file -",
                         running.config.public_url,
                         running.keys.ca_file.display()
                     );
