@@ -162,7 +162,9 @@ mod tests {
         let one = ("crates/adapters/one", "crates-adapters-two.workspace = true");
         assert_eq!(findings(&[one, ("crates/adapters/two", "")]).len(), 1);
         let verify = ("crates/bin/safeconduct-verify", "crates-core-model.workspace = true");
-        assert_eq!(findings(&[model, verify]).len(), 1);
+        assert_eq!(findings(&[model, verify]), Vec::<String>::new());
+        let verify = ("crates/bin/safeconduct-verify", "crates-app.workspace = true");
+        assert_eq!(findings(&[model, app, verify]).len(), 1);
         assert_eq!(findings(&[("elsewhere", "")]), ["this crate is in no ring"]);
     }
 }

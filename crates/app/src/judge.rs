@@ -1,11 +1,14 @@
 //! Puts questions to policy with everything the world knows. The only place that builds evaluations.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use safeconduct_lifecycle::{Access, Reviewer};
 use safeconduct_model::{
-    Action, Counted, Decision, Envelope, Level, Operation, OperationSet, Outcome, Principal, PrincipalKind, PrincipalName, Reason,
-    Resource, Scope, Timestamp,
+    Action, Counted, Decision, Envelope, GroupName, Level, Operation, OperationSet, Outcome, Principal, PrincipalKind, PrincipalName,
+    Reason, Resource, Scope, Timestamp,
 };
 use safeconduct_policy::{ApprovalQuestion, Approvals, AskedContext, Evaluation, FactsContext, NowContext};
 use safeconduct_sql::Facts;
@@ -94,62 +97,63 @@ impl World {
         let level = self.level(&access.envelope, facts, now);
         let unproved = self.unproved_at(access, level, now);
         let proved = access.approvals.iter().filter(|a| !unproved.contains_key(&a.approver));
-        proved.filter_map(|a| self.reviewer_at(&a.approver, &access.envelope, facts, level, now)).collect()
+        let facts = facts.map(facts_context);
+        let known = proved.filter_map(|a| self.directory.find(&a.approver));
+        known
+            .map(|p| self.reviewer_at(p, &access.envelope, level, |p| self.may_approve(p, &access.envelope, facts.as_ref(), now)))
+            .collect()
     }
 
     /// How one person stands as a would-be approver. `None` for a name nobody has.
     pub fn reviewer(&self, name: &PrincipalName, envelope: &Envelope, facts: Option<&Facts>, now: Timestamp) -> Option<Reviewer> {
-        self.reviewer_at(name, envelope, facts, self.level(envelope, facts, now), now)
+        let approver = self.directory.find(name)?;
+        let (level, facts) = (self.level(envelope, facts, now), facts.map(facts_context));
+        Some(self.reviewer_at(approver, envelope, level, |approver| self.may_approve(approver, envelope, facts.as_ref(), now)))
     }
 
-    fn reviewer_at(
-        &self,
-        name: &PrincipalName,
-        envelope: &Envelope,
-        facts: Option<&Facts>,
-        level: Level,
-        now: Timestamp,
-    ) -> Option<Reviewer> {
-        let known = self.directory.find(name)?;
+    fn reviewer_at(&self, known: &Principal, envelope: &Envelope, level: Level, may_approve: impl FnOnce(&Principal) -> bool) -> Reviewer {
         let limited = self.as_signed_for(known, level);
         let approver = limited.as_ref().unwrap_or(known);
-        let may_approve = match (self.directory.find(&envelope.requester), self.resource(&envelope.resource)) {
-            (Some(requester), Some(resource)) if approver.kind == PrincipalKind::Person => {
-                let facts = facts.map(facts_context);
-                let operations = asked_of_policy(envelope.scope.operations());
-                let now = NowContext { time: now, ..NowContext::default() };
-                self.bundle
-                    .policy
-                    .may_approve(&ApprovalQuestion {
-                        approver,
-                        requester,
-                        resource,
-                        operations: &operations,
-                        exact: envelope.scope.is_exact(),
-                        facts: facts.as_ref(),
-                        now: &now,
-                    })
-                    .0
-            }
-            _ => false,
-        };
-        Some(Reviewer {
+        Reviewer {
             name: approver.name.clone(),
             kind: approver.kind,
             created_at: approver.created_at,
             disabled: approver.disabled,
             groups: approver.groups_since_before(envelope.asked_at),
-            may_approve,
-        })
+            may_approve: may_approve(approver),
+        }
+    }
+
+    fn may_approve(&self, approver: &Principal, envelope: &Envelope, facts: Option<&FactsContext>, now: Timestamp) -> bool {
+        match (self.directory.find(&envelope.requester), self.resource(&envelope.resource)) {
+            (Some(requester), Some(resource)) if approver.kind == PrincipalKind::Person => {
+                let operations = asked_of_policy(envelope.scope.operations());
+                let (exact, now) = (envelope.scope.is_exact(), NowContext { time: now, ..NowContext::default() });
+                let question = ApprovalQuestion { approver, requester, resource, operations: &operations, exact, facts, now: &now };
+                self.bundle.policy.may_approve(&question).0
+            }
+            _ => false,
+        }
     }
 
     /// Everybody who could approve it.
     pub fn eligible(&self, envelope: &Envelope, facts: Option<&Facts>, now: Timestamp) -> Vec<Reviewer> {
-        let level = self.level(envelope, facts, now);
+        let (level, facts) = (self.level(envelope, facts, now), facts.map(facts_context));
+        // Policy is asked once for all who are in the same groups, if that is all it looks at: a company has few sets of groups.
+        let alike = self.bundle.policy.approvers_by_groups();
+        let mut answers: HashMap<Vec<GroupName>, bool> = HashMap::new();
+        let mut may_approve = |p: &Principal| {
+            let ask = || self.may_approve(p, envelope, facts.as_ref(), now);
+            if alike && p.kind == PrincipalKind::Person && !p.disabled {
+                *answers.entry(p.groups.keys().cloned().collect()).or_insert_with(ask)
+            } else {
+                ask()
+            }
+        };
         self.directory
             .iter()
             .filter(|p| p.kind == PrincipalKind::Person && !p.disabled && p.name != envelope.requester)
-            .filter_map(|p| self.reviewer_at(&p.name, envelope, facts, level, now))
+            .map(|p| self.reviewer_at(p, envelope, level, &mut may_approve))
             .filter(|r| safeconduct_lifecycle::check_reviewer(envelope, r).is_ok())
             .collect()
     }

@@ -4,7 +4,10 @@
 //! name that exists, makes nobody a member of another group and never removes the last administrator. Who leaves there is disabled here in
 //! the same unit of work: sign-ins, what was asked for and what was approved end with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use safeconduct_lifecycle::{ADMINISTRATORS, Actor, Described, DirectoryEvent, GroupDescription, PersonDescription, StreamId};
 use safeconduct_model::{GroupName, Principal, PrincipalKind, PrincipalName, Timestamp, Words};
@@ -260,11 +263,13 @@ impl App {
     async fn say(&self, work: &mut Work, of: &Provisioner, name: &PrincipalName, said: &Said) -> Result<(), Problem> {
         let (at, by) = (work.now, of.actor());
         let description = said.described(of);
-        let known = work.world.directory.described(name).is_some_and(|before| *before.description == description);
-        if !known {
+        let before = work.world.directory.described(name).map(|before| Arc::clone(&before.description));
+        // A link that somebody undid stays undone until the source says another identity, or the person comes back.
+        let identified = before.as_ref().is_none_or(|before| before.removed || before.external_id != description.external_id);
+        if before.is_none_or(|before| *before != description) {
             work.push(StreamId::Directory, DirectoryEvent::PersonDescribed { name: name.clone(), description, at, by: by.clone() });
         }
-        if let (Some(issuer), Some(subject)) = (&of.links, &said.external_id)
+        if let (Some(issuer), Some(subject), true) = (&of.links, &said.external_id, identified)
             && work.world.directory.linked(issuer, subject).is_none()
         {
             let (issuer, subject) = (issuer.clone(), subject.clone());

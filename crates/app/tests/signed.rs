@@ -374,6 +374,8 @@ mod passkeys {
         assert!(answers.windows(2).all(|two| two[0] == two[1]), "one answer for all");
         house.changed(Change::Disable { name: parsed("bob") }).await;
         assert!(sign_in(&house, with(&bob, &challenge, "bob", OURS)).await.is_err(), "disabled");
+        house.changed(Change::Enable { name: parsed("bob") }).await;
+        assert!(sign_in(&house, with(&bob, &challenge, "bob", OURS)).await.is_err(), "what was taken away does not come back");
         house.changed(Change::RemoveKey { name: parsed("dora"), key: dora.public().to_string() }).await;
         assert!(sign_in(&house, with(&dora, &challenge, "dora", OURS)).await.is_err(), "removed");
     }

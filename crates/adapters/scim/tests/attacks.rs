@@ -220,3 +220,20 @@ async fn every_change_is_in_the_ledger_under_the_name_of_the_source() {
         assert_eq!(by, Actor::Gateway { cause: "scim:corp".to_owned() });
     }
 }
+
+#[tokio::test]
+async fn a_link_that_an_administrator_undid_is_not_made_again_by_repeating_it() {
+    let world = World::new().await;
+    world.create("eve").await;
+    let links = async |world: &World| {
+        world.directory().await.iter().filter(|e| matches!(e, Event::Directory(DirectoryEvent::IdentityLinked { .. }))).count()
+    };
+    assert_eq!(links(&world).await, 1);
+    let undo = json!({ "change": "unlink_identity", "name": "eve", "issuer": "https://idp.example", "subject": "ext-eve" });
+    assert_eq!(world.change(&world.sign_in("ann").await, undo).await["state"], "settled");
+    world.call("PUT", "/Users/eve", Some(user("eve"))).await.is(200);
+    world.patch("/Users/eve", json!([{ "op": "replace", "path": "displayName", "value": "Eve" }])).await.is(200);
+    assert_eq!(links(&world).await, 1);
+    world.patch("/Users/eve", json!([{ "op": "replace", "path": "externalId", "value": "another" }])).await.is(200);
+    assert_eq!(links(&world).await, 2, "another identity is news");
+}

@@ -278,7 +278,14 @@ impl Directory {
         match event {
             DirectoryEvent::PersonCreated { name, display_name, at, .. } => self.create(name, PrincipalKind::Person, display_name, *at),
             DirectoryEvent::WorkloadCreated { name, display_name, at, .. } => self.create(name, PrincipalKind::Workload, display_name, *at),
-            DirectoryEvent::PrincipalDisabled { name, at, .. } => self.stand(name, true, *at),
+            DirectoryEvent::PrincipalDisabled { name, at, .. } => {
+                self.stand(name, true, *at);
+                // As with every secret: who comes back begins anew.
+                let theirs: Vec<String> = self.keys_of(name).map(|(key, _)| key.to_owned()).collect();
+                for key in theirs {
+                    self.keys.remove_mut(&key);
+                }
+            }
             DirectoryEvent::PrincipalEnabled { name, at, .. } => self.stand(name, false, *at),
             DirectoryEvent::MemberAdded { group, name, at, .. } => self.join(group, name, *at),
             DirectoryEvent::MemberRemoved { group, name, at, .. } => self.leave(group, name, *at),

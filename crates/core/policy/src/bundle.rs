@@ -93,7 +93,8 @@ impl Bundle {
             return Err(problems);
         }
         let hash = files.hash();
-        let policy = Arc::new(Policy { rules, scopes, schema, authorizer: Authorizer::new(), zones, hash });
+        let approvers_by_groups = !rules.values().any(|rule| rule.tells_approvers_apart());
+        let policy = Arc::new(Policy { approvers_by_groups, rules, scopes, schema, authorizer: Authorizer::new(), zones, hash });
         Ok(Self { hash, resources, policy, tests })
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use cedar_policy::{ActionConstraint, Authorizer, Effect, EntityUid, PolicyId, PolicySet, ResourceConstraint, Schema};
+use cedar_policy::{ActionConstraint, Authorizer, Effect, EntityUid, PolicyId, PolicySet, PrincipalConstraint, ResourceConstraint, Schema};
 use jiff::tz::TimeZoneDatabase;
 use safeconduct_model::{Digest, Level, Obligations, Operation};
 
@@ -22,6 +22,8 @@ pub struct Policy {
     pub(crate) authorizer: Authorizer,
     pub(crate) zones: TimeZoneDatabase,
     pub(crate) hash: Digest,
+    /// True if rules about `approve` look at nothing of a person but the groups.
+    pub(crate) approvers_by_groups: bool,
 }
 
 /// One policy of a bundle, or a built-in one.
@@ -73,6 +75,13 @@ impl Policy {
         self.rules.values().map(|rule| rule.obligations.level).max().unwrap_or_default()
     }
 
+    /// True if enabled people in the same groups get the same answer from [`Policy::may_approve`] about the same access request: no rule about
+    /// approving names a person or looks at who it is. Where it is not certain, it is not so.
+    #[must_use]
+    pub const fn approvers_by_groups(&self) -> bool {
+        self.approvers_by_groups
+    }
+
     /// The rules whose scope matches the request, by id.
     pub(crate) fn matching(&self, request: &cedar_policy::Request, entities: &cedar_policy::Entities) -> Vec<Arc<Rule>> {
         let ids = self.scopes.matching(&self.authorizer, request, entities);
@@ -93,6 +102,21 @@ impl Rule {
             ActionConstraint::Eq(uid) => named(&uid),
             ActionConstraint::In(uids) => uids.iter().any(named),
         }
+    }
+
+    /// True if it may speak about approving and could tell two people in the same groups apart.
+    pub(crate) fn tells_approvers_apart(&self) -> bool {
+        if !matches!(self.cedar.action_constraint(), ActionConstraint::Any) && !self.names_action("approve") {
+            return false;
+        }
+        let scope_by_groups = match self.cedar.principal_constraint() {
+            PrincipalConstraint::Any | PrincipalConstraint::Is(_) => true,
+            PrincipalConstraint::In(uid) | PrincipalConstraint::IsIn(_, uid) => uid.type_name().to_string() == "Group",
+            PrincipalConstraint::Eq(_) => false,
+        };
+        // A condition that does not speak of the principal says the same of everybody.
+        let conditions = self.cedar.to_json().ok().and_then(|json| json.get("conditions").map(ToString::to_string));
+        !scope_by_groups || conditions.is_none_or(|conditions| conditions.contains("principal"))
     }
 
     /// Which resources the scope may speak of for this operation; the principal is not looked at. `None` if it never does.

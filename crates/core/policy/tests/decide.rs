@@ -331,3 +331,23 @@ fn approving_is_judged_by_policy_too() {
     let delete = FactsContext { commands: ["delete".to_owned()].into(), ..facts };
     assert!(!ask(&bob, &alice, Some(&delete)));
 }
+
+#[test]
+fn approvers_are_alike_only_if_no_rule_about_approving_looks_at_who_they_are() {
+    let approve = |scope: &str, when: &str| {
+        let policies = format!(
+            "@id(\"read\") permit (principal == Person::\"alice\", action == Action::\"read\", resource);\n\
+             @id(\"approve\") permit ({scope}, action == Action::\"approve\", resource) {when};"
+        );
+        bundle(&policies).policy.approvers_by_groups()
+    };
+    let dba = "principal in Group::\"dba\"";
+    assert!(bundle("").policy.approvers_by_groups(), "the built-in ones do not");
+    assert!(approve("principal", "") && approve(dba, "") && approve("principal is Person in Group::\"dba\"", ""));
+    assert!(approve(dba, "when { resource.exact }"));
+    assert!(!approve("principal == Person::\"bob\"", ""));
+    assert!(!approve(dba, "unless { principal == Person::\"bob\" }"));
+    assert!(!approve(dba, "unless { principal.name like \"b*\" }"));
+    assert!(!approve(dba, "when { resource.requester != principal.name }"));
+    assert!(!bundle("@id(\"all\") forbid (principal == Person::\"bob\", action, resource);").policy.approvers_by_groups());
+}
