@@ -111,16 +111,31 @@ impl World {
         Some(self.reviewer_at(approver, envelope, level, |approver| self.may_approve(approver, envelope, facts.as_ref(), now)))
     }
 
-    fn reviewer_at(&self, known: &Principal, envelope: &Envelope, level: Level, may_approve: impl FnOnce(&Principal) -> bool) -> Reviewer {
+    fn reviewer_at(
+        &self,
+        known: &Principal,
+        envelope: &Envelope,
+        level: Level,
+        mut may_approve: impl FnMut(&Principal) -> bool,
+    ) -> Reviewer {
         let limited = self.as_signed_for(known, level);
         let approver = limited.as_ref().unwrap_or(known);
+        let groups = approver.groups_since_before(envelope.asked_at);
+        // Who joined a group after the asking may not approve by it; what a group forbids, it forbids at once.
+        let joined_since = groups.len() != approver.groups.len();
+        let as_then = joined_since.then(|| {
+            let mut then = approver.clone();
+            then.groups.retain(|group, _| groups.contains(group));
+            then
+        });
+        let may_approve = may_approve(approver) && as_then.is_none_or(|then| may_approve(&then));
         Reviewer {
             name: approver.name.clone(),
             kind: approver.kind,
             created_at: approver.created_at,
             disabled: approver.disabled,
-            groups: approver.groups_since_before(envelope.asked_at),
-            may_approve: may_approve(approver),
+            groups,
+            may_approve,
         }
     }
 

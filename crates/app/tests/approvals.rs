@@ -321,3 +321,23 @@ async fn f52_the_door_gives_one_answer_before_and_after_a_grant() {
         assert!(house.app.door_open(lookup, 0, peer()).await.is_err());
     }
 }
+
+#[tokio::test]
+async fn f24_who_joins_a_group_after_the_asking_does_not_approve_by_it() {
+    let house = House::new().await;
+    // Anybody's approval is enough, and who may give it are the DBAs.
+    let policy = POLICY.replace(
+        "context.approvals >= 1 && context.approved_by.contains(Group::\"dba\") };\n\n@id(\"ddl\")",
+        "context.approvals >= 1 };\n\n@id(\"ddl\")",
+    );
+    assert_ne!(policy, POLICY);
+    house.apply(bundle(&policy)).await;
+    let view = house.window("alice", &[Operation::Write], 600).await.unwrap();
+    house.advance(1).await;
+    house.changed(Change::AddMember { group: parsed("dba"), name: parsed("carol") }).await;
+    assert_eq!(house.approve("carol", &view).await.unwrap_err().code, "APPROVE-002");
+    assert!(!house.see(&view.access.envelope.access_request).await.eligible.contains(&parsed("carol")));
+    let later = house.window("erin", &[Operation::Write], 600).await.unwrap();
+    assert!(matches!(house.approve("carol", &later).await.unwrap().access.state, AccessState::Active { .. }), "for what is asked after it");
+    house.approve("bob", &view).await.unwrap();
+}
