@@ -143,12 +143,14 @@ impl Provider {
             match claims.check_exchange(&self.settings.issuer, &workload.audience, now) {
                 Ok(()) if workload.claims.iter().all(|(claim, expected)| claims.is(claim, expected)) => {
                     let subject = claims.text("sub").ok_or_else(|| refused("the token does not say whom it is about"))?.to_owned();
+                    // What it gets is over when its own token is: an exchange never widens.
+                    let left = claims.seconds_left(now).ok_or_else(|| refused("it is over"))?;
                     return Ok(Exchanged {
                         provider: self.settings.name.clone(),
                         issuer: self.settings.issuer.clone(),
                         subject,
                         workload: workload.name.clone(),
-                        lasts: workload.lasts,
+                        lasts: workload.lasts.min(left),
                     });
                 }
                 Ok(()) => {}

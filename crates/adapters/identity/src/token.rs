@@ -5,7 +5,7 @@ use jsonwebtoken::{
     Algorithm, DecodingKey, Header, Validation, decode, decode_header,
     jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse},
 };
-use safeconduct_model::Timestamp;
+use safeconduct_model::{Timestamp, Ttl};
 use serde_json::Value;
 
 /// Longest token that is looked at, in bytes.
@@ -131,6 +131,12 @@ impl Claims {
     pub fn authenticated_at(&self) -> Option<Timestamp> {
         let seconds = self.seconds("auth_time")?.min(self.seconds("iat")?).max(0);
         Some(Timestamp::from_micros(seconds.saturating_mul(1_000_000)))
+    }
+
+    /// How long it is still good; `None` if it is over.
+    pub fn seconds_left(&self, now: Timestamp) -> Option<Ttl> {
+        let left = self.seconds("exp")?.saturating_sub(now.micros().div_euclid(1_000_000));
+        Ttl::from_seconds(u64::try_from(left).ok()?).ok()
     }
 
     /// True if the claim is this text, or begins so if it ends with `*`. Of a list one is enough.

@@ -28,7 +28,7 @@ fn with(claim: &str, value: Value) -> Value {
 #[tokio::test]
 async fn a_workload_gets_a_short_lived_token_for_its_own() {
     let house = House::new(workloads()).await;
-    let token = house.provider.token(&right());
+    let token = house.provider.token(&with("exp", json!(house.provider.now() + 3600)));
     let signed_in = house.app.exchange_token(&token, "192.0.2.7").await.unwrap();
     let caller = house.app.authenticate(&signed_in.token, "192.0.2.7").await.unwrap();
     assert_eq!((caller.name.as_str(), caller.kind, caller.method.as_str()), ("deployer", PrincipalKind::Workload, "token-exchange"));
@@ -39,6 +39,17 @@ async fn a_workload_gets_a_short_lived_token_for_its_own() {
     house.app.exchange_token(&house.provider.token(&right()), "::1").await.unwrap();
     house.advance(601);
     assert!(house.app.authenticate(&signed_in.token, "").await.is_err(), "ten minutes and no more");
+}
+
+#[tokio::test]
+async fn f38_an_exchange_never_widens() {
+    let house = House::new(workloads()).await;
+    let token = house.provider.token(&with("exp", json!(house.provider.now() + 120)));
+    let signed_in = house.app.exchange_token(&token, "::1").await.unwrap();
+    // What was given is nothing to exchange, and ends with what it was given for.
+    assert_eq!(house.app.exchange_token(&signed_in.token, "::1").await.unwrap_err().code, "SIGN-009");
+    house.advance(122);
+    assert!(house.app.authenticate(&signed_in.token, "").await.is_err());
 }
 
 #[tokio::test]
