@@ -1,7 +1,7 @@
 // Pictures of the console, policy, insights and ledger at each width, as those of the other pages.
 import { join } from "node:path";
 import type { Page } from "@playwright/test";
-import { expect, test } from "../tests/gateway";
+import { expect, test, withStrangersPasskey } from "../tests/gateway";
 
 const folder = join(import.meta.dirname, "../../docs/screens");
 
@@ -125,5 +125,16 @@ test("account and people", async ({ gateway, as }) => {
     await expect(ann.locator(".ap-term")).toContainText("exit");
     await shot(ann, `terminal-${width}`);
     await ann.context().close();
+  }
+});
+
+test("the signing page", async ({ gateway, as }) => {
+  const id = await gateway.pending("ticket 816: the planner is lost", "analyze orders");
+  for (const width of [1440, 768, 360] as const) {
+    const bob = await as("bob", { viewport: { width, height: width === 360 ? 740 : 900 } });
+    await withStrangersPasskey(bob, "bob");
+    await bob.goto(`/sign/${id}`);
+    await expect(bob.getByRole("button", { name: "Approve and sign" })).toBeEnabled();
+    await bob.screenshot({ path: join(folder, `sign-${width}.png`), fullPage: width === 360, animations: "disabled" });
   }
 });

@@ -193,3 +193,9 @@ export async function settleAll(gateway: Gateway) {
 }
 
 export { expect };
+
+/** As if a passkey were enrolled for somebody that is in no authenticator here. */
+export async function withStrangersPasskey(page: Page, who: Person) {
+  const key = "sk-ecdsa-sha2-nistp256@openssh.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb20AAAAIbmlzdHAyNTYAAABBBBRGwDjs4HhJFcn4tJ5Gr72KcmRmCS1OirETxaXvnsNApgoOLF1a/7rxldfSMHm73eT1nhHe97W8qicPPEAKDJQAAAAJbG9jYWxob3N0";
+  await page.route(`**/api/v1/keys/${who}`, (route) => route.fulfill({ json: [{ key, fingerprint: "SHA256:x", enrolled_at: "2026-01-01T00:00:00Z" }] }));
+}

@@ -1,5 +1,6 @@
 // Passkeys: made in a browser with an authenticator, enrolled by two administrators, and signing exactly what is shown.
 // The authenticator is Chromium's virtual one; everything else is real.
+import AxeBuilder from "@axe-core/playwright";
 import { createHash, X509Certificate } from "node:crypto";
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -9,7 +10,7 @@ import { connect } from "node:tls";
 import { promisify } from "node:util";
 import { chromium as launcher, request, type Browser, type BrowserContext, type CDPSession, type Page } from "@playwright/test";
 import { chromium } from "../playwright.config";
-import { expect, listen, settleAll, signIn, test, type Gateway, type Person } from "./gateway";
+import { expect, listen, settleAll, signIn, test, withStrangersPasskey, type Gateway, type Person } from "./gateway";
 
 /** Browsers refuse passkeys where they were told to overlook a certificate: this one is told that this key is right. */
 async function trusting(gateway: Gateway): Promise<Browser> {
@@ -138,6 +139,7 @@ test("f20 f54 the signing page signs nothing but what the digest is of, and noth
   const id = await gateway.pending("what is shown", "analyze orders");
   // A passkey that nobody enrolled: made here, on this page's domain.
   await makePasskey(bob, gateway);
+  await withStrangersPasskey(page, "bob");
   await page.goto(`/sign/${id}`);
   await page.getByRole("button", { name: "Approve and sign" }).click();
   await expect(page.getByRole("alert")).toContainText("not enrolled");
@@ -174,3 +176,17 @@ test("the page that signs is the page whose digest is told and recorded", async 
   expect(`sha256:${createHash("sha256").update(served).digest("hex")}`).toBe(signing_page);
   expect(served.length).toBeLessThan(20 * 1024);
 });
+
+for (const width of [1440, 360])
+  test(`nothing stands in anybody's way where approvals are signed (axe, ${width})`, async ({ gateway, as }) => {
+    const id = await gateway.pending("the statistics are old", "analyze orders");
+    for (const colorScheme of ["light", "dark"] as const) {
+      const bob = await as("bob", { viewport: { width, height: 800 }, colorScheme });
+      await withStrangersPasskey(bob, "bob");
+      await bob.goto(`/sign/${id}`);
+      await expect(bob.getByRole("button", { name: "Approve and sign" })).toBeEnabled();
+      const { violations } = await new AxeBuilder({ page: bob }).analyze();
+      expect(violations.map(({ id, nodes }) => `${id} ${nodes.map((node) => node.html).join(" ")}`)).toEqual([]);
+      expect(await bob.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+    }
+  });
