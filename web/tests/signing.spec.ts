@@ -172,6 +172,9 @@ test("the page that signs is the page whose digest is told and recorded", async 
   const { signing_page } = await gateway.json<{ signing_page: string }>("carol", "status");
   const call = await request.newContext({ ignoreHTTPSErrors: true });
   const served = await (await call.get(`${gateway.url}/sign`, { headers: { "accept-encoding": "identity" } })).body();
+  await signIn(call, gateway, "carol");
+  const started = await (await call.get(`${gateway.url}/api/v1/ledger/search?kind=node_started`)).json();
+  expect(started.entries[0].event.signing_page).toBe(signing_page);
   await call.dispose();
   expect(`sha256:${createHash("sha256").update(served).digest("hex")}`).toBe(signing_page);
   expect(served.length).toBeLessThan(20 * 1024);
