@@ -1,6 +1,6 @@
 # Two commands: `make demo` and `make test`. Both install what is missing on Debian and Ubuntu; see scripts/install.sh.
 
-.PHONY: help demo test check package web screens soak regress attack bench-pg fuzz
+.PHONY: help demo test check package web screens soak regress attack bench-pg fuzz properties
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,6 +26,10 @@ attack: ## every statement of PostgreSQL's tests sent by somebody who may only r
 
 fuzz: ## the fuzz targets over many seeded inputs: SEED=1 TIMES=1000000
 	@SEED=$${SEED:-1} TIMES=$${TIMES:-1000000} cargo test --locked -p safeconduct-fuzz --test brief -- --nocapture
+
+properties: ## the property tests over many cases nobody has seen: CASES=20000
+	@PROPTEST_CASES=$${CASES:-20000} cargo test --locked --no-fail-fast -p safeconduct-evidence -p safeconduct-ledger -p safeconduct-lifecycle \
+		-p safeconduct-model -p safeconduct-policy -p safeconduct-protocol -p safeconduct-sql
 
 soak: ## kill -9 at seeded points under load: SEED=1 ROUNDS=200
 	@cargo build --locked -p safeconduct-verify

@@ -600,6 +600,8 @@ impl Server {
                 }
                 self.prepared.clear();
                 self.portals.clear();
+                // It commits at once, whatever follows in its pipeline.
+                [&mut self.setting, &mut self.lasting, &mut self.committed].into_iter().for_each(String::clear);
                 "DISCARD ALL"
             }
             other => panic!("the server was sent `{other}`"),
