@@ -235,6 +235,31 @@ async fn f33_a_refused_parse_does_not_lend_its_name_to_the_old_statement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn f33_execute_runs_nothing_that_changes_what_later_texts_mean() {
+    let (_world, mut raw) = alice().await;
+    // SQL's PREPARE takes none of these, the protocol's Parse takes them all, and EXECUTE runs them.
+    let hidden = [
+        ("d", "DEALLOCATE p"),
+        ("e", "PREPARE p AS UPDATE orders SET note = 'stolen' WHERE id = 7"),
+        ("s", "SET search_path TO evil"),
+        ("x", "SET xmloption TO document"),
+        ("b", "BEGIN"),
+    ];
+    raw.say(|out| {
+        parse("p", "SELECT 1", out);
+        hidden.iter().for_each(|(name, text)| parse(name, text, out));
+        frontend::sync(out);
+    })
+    .await;
+    assert_eq!(tags(&raw.until_ready().await), "111111Z");
+    for (name, text) in hidden {
+        let heard = raw.query(&format!("EXECUTE {name}")).await;
+        assert_eq!((errors(&heard), status(&heard)), (vec!["42501".to_owned()], 'I'), "{text}: {heard:?}");
+    }
+    assert_eq!(tags(&raw.query("EXECUTE p").await), "TDCZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn f33_parse_once_bind_many_each_bind_is_decided_anew() {
     let (world, mut raw) = alice().await;
     raw.say(|out| {

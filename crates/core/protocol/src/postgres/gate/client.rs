@@ -246,7 +246,7 @@ impl Gate {
         self.portals.sent(b"", None);
         self.prepared.end_segment();
         self.portals.end_segment();
-        self.ran(statement, &facts.operations, &facts.statements);
+        self.ran(statement, &charge.operations, &facts.statements);
         let ends_transaction = effects.iter().any(|(_, effect)| matches!(effect, Effect::EndTransaction { .. }));
         let count = facts.unparsable.is_none().then_some(facts.statements.len());
         if referred.copies || copies(&facts) {

@@ -112,10 +112,13 @@ impl Referred {
     fn prepared(&mut self, name: &str, found: &Arc<Prepared>, uncertain: bool) {
         let mut operations = found.facts.operations.clone();
         self.copies |= copies(&found.facts);
-        // A name behind a name is not followed.
-        let deeper =
-            found.facts.statements.iter().any(|inner| matches!(inner.kind, StatementKind::Execute { .. } | StatementKind::Fetch { .. }));
-        if uncertain || found.doubtful || deeper {
+        // The protocol's Parse names what SQL's PREPARE does not take. What changes names, settings or the transaction is followed where it
+        // is said, and a name behind a name nowhere.
+        let follows = |inner: &StatementFacts| {
+            use StatementKind::{CopyFromStdin, CopyToStdout, CreateTemp, Plain, Show};
+            matches!(inner.kind, Plain | Show { .. } | CopyFromStdin { .. } | CopyToStdout | CreateTemp)
+        };
+        if uncertain || found.doubtful || !found.facts.statements.iter().all(follows) {
             operations.insert(Operation::Unknown);
         }
         self.named(name, Some(Arc::clone(&found.text)), operations, Named::Prepared(Arc::clone(found)));
