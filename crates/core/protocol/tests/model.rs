@@ -18,10 +18,10 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 use safeconduct_model::{AccessRequestId, Digest, Operation};
 use safeconduct_protocol::postgres::{
-    gate::{Ask, Charge, Ended, Gate, Intent, Judge, NotExact, Output, Record, Resolution, Verdict},
+    gate::{Ask, Charge, Ended, Gate, Intent, Judge, Output, Record, Resolution, Verdict},
     messages::Report,
 };
-use safeconduct_sql::facts::Facts;
+use safeconduct_sql::facts::{Facts, StatementKind};
 use server::Server;
 use support::{facts, frames, gate, permit};
 
@@ -60,8 +60,9 @@ impl Judge for ByClass {
 
     fn judge(&mut self, ask: &Ask) -> Verdict {
         let values: Vec<_> = ask.parameters.iter().map(|value| value.shown.as_ref().map(|shown| shown.clone().into_bytes())).collect();
-        // A statement made by SQL PREPARE is asked about under the text that made it.
-        let bound = matches!(ask.not_exact, Some(NotExact::BehindName)) && ask.references.is_empty();
+        // A statement made by SQL PREPARE is asked about under the text that made it, with the facts of what it runs.
+        let bound =
+            ask.text.starts_with("prepare") && !ask.facts.statements.iter().any(|one| matches!(one.kind, StatementKind::Prepare { .. }));
         let mut strict = class(if bound { behind(&ask.text) } else { &ask.text }, &values);
         for reference in &ask.references {
             strict = strict.max(match &reference.text {

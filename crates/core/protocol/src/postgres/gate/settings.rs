@@ -175,7 +175,8 @@ impl Settings {
 
     /// True if what an action means can't be told for sure.
     pub(super) fn is_uncertain(&self) -> bool {
-        self.too_many || !self.uncertain.is_empty()
+        let undone = |sent: &Sent| !sent.lasting && !is_reported(&sent.name) && SETTINGS_TO_BIND.contains(&sent.name.as_str());
+        self.too_many || !self.uncertain.is_empty() || self.sent.iter().any(undone)
     }
 }
 
@@ -255,6 +256,17 @@ mod tests {
         }
         // Undone with its transaction: nothing is sure.
         assert_eq!(after(&["set lc_time to 'C'", "begin; reset all", "rollback"]), None);
+    }
+
+    #[test]
+    fn f35_what_may_have_been_undone_is_uncertain_before_the_server_is_ready() {
+        let mut settings = Settings::new(BTreeMap::new(), &BTreeMap::new());
+        settings.sent(1, &statements("set xmloption to document"), true);
+        assert!(!settings.is_uncertain(), "it ran, or nothing after it does");
+        settings.sent(2, &statements("rollback"), false);
+        assert!(settings.is_uncertain());
+        settings.confirmed(2, false, true);
+        assert!(settings.is_uncertain());
     }
 
     #[test]
