@@ -100,7 +100,7 @@ impl World {
         let facts = facts.map(facts_context);
         let known = proved.filter_map(|a| self.directory.find(&a.approver));
         known
-            .map(|p| self.reviewer_at(p, &access.envelope, level, |p| self.may_approve(p, &access.envelope, facts.as_ref(), now)))
+            .map(|p| self.reviewer_at(p, &access.envelope, level, |p| self.may_approve(p, &access.envelope, level, facts.as_ref(), now)))
             .collect()
     }
 
@@ -108,7 +108,7 @@ impl World {
     pub fn reviewer(&self, name: &PrincipalName, envelope: &Envelope, facts: Option<&Facts>, now: Timestamp) -> Option<Reviewer> {
         let approver = self.directory.find(name)?;
         let (level, facts) = (self.level(envelope, facts, now), facts.map(facts_context));
-        Some(self.reviewer_at(approver, envelope, level, |approver| self.may_approve(approver, envelope, facts.as_ref(), now)))
+        Some(self.reviewer_at(approver, envelope, level, |approver| self.may_approve(approver, envelope, level, facts.as_ref(), now)))
     }
 
     fn reviewer_at(
@@ -139,28 +139,39 @@ impl World {
         }
     }
 
-    fn may_approve(&self, approver: &Principal, envelope: &Envelope, facts: Option<&FactsContext>, now: Timestamp) -> bool {
+    fn may_approve(&self, approver: &Principal, envelope: &Envelope, level: Level, facts: Option<&FactsContext>, now: Timestamp) -> bool {
         match (self.directory.find(&envelope.requester), self.resource(&envelope.resource)) {
             (Some(requester), Some(resource)) if approver.kind == PrincipalKind::Person => {
                 let operations = asked_of_policy(envelope.scope.operations());
                 let (exact, now) = (envelope.scope.is_exact(), NowContext { time: now, ..NowContext::default() });
-                let question = ApprovalQuestion { approver, requester, resource, operations: &operations, exact, facts, now: &now };
+                let requester_manager = self.manager_at(requester, envelope, level);
+                let question =
+                    ApprovalQuestion { approver, requester, requester_manager, resource, operations: &operations, exact, facts, now: &now };
                 self.bundle.policy.may_approve(&question).0
             }
             _ => false,
         }
     }
 
+    /// Whom the requester answered to when asking. Where approvals are signed and there is a roster, only that says so.
+    fn manager_at<'a>(&'a self, requester: &'a Principal, envelope: &Envelope, level: Level) -> Option<&'a PrincipalName> {
+        match self.roster_at(level) {
+            Some(roster) => roster.people.get(&requester.name).and_then(|member| member.manager.as_ref()),
+            None => requester.manager_since_before(envelope.asked_at),
+        }
+    }
+
     /// Everybody who could approve it.
     pub fn eligible(&self, envelope: &Envelope, facts: Option<&Facts>, now: Timestamp) -> Vec<Reviewer> {
         let (level, facts) = (self.level(envelope, facts, now), facts.map(facts_context));
+        let manager = self.directory.find(&envelope.requester).and_then(|requester| self.manager_at(requester, envelope, level));
         // Policy is asked once for all who are in the same groups, if that is all it looks at: a company has few sets of groups.
         let alike = self.bundle.policy.approvers_by_groups();
-        let mut answers: HashMap<Vec<GroupName>, bool> = HashMap::new();
+        let mut answers: HashMap<(Vec<GroupName>, bool), bool> = HashMap::new();
         let mut may_approve = |p: &Principal| {
-            let ask = || self.may_approve(p, envelope, facts.as_ref(), now);
+            let ask = || self.may_approve(p, envelope, level, facts.as_ref(), now);
             if alike && p.kind == PrincipalKind::Person && !p.disabled {
-                *answers.entry(p.groups.keys().cloned().collect()).or_insert_with(ask)
+                *answers.entry((p.groups.keys().cloned().collect(), Some(&p.name) == manager)).or_insert_with(ask)
             } else {
                 ask()
             }

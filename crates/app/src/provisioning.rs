@@ -262,7 +262,8 @@ impl App {
     /// Makes true what is said about a person who exists.
     async fn say(&self, work: &mut Work, of: &Provisioner, name: &PrincipalName, said: &Said) -> Result<(), Problem> {
         let (at, by) = (work.now, of.actor());
-        let description = said.described(of);
+        let mut description = said.described(of);
+        description.manager_name = said.manager.as_deref().and_then(|manager| of.manager(&work.world, manager));
         let before = work.world.directory.described(name).map(|before| Arc::clone(&before.description));
         // A link that somebody undid stays undone until the source says another identity, or the person comes back.
         let identified = before.as_ref().is_none_or(|before| before.removed || before.external_id != description.external_id);
@@ -276,7 +277,10 @@ impl App {
             let linked = DirectoryEvent::IdentityLinked { name: name.clone(), issuer, subject, at, by: by.clone() };
             work.push(StreamId::Directory, linked);
         }
-        if self.stand(work, name, said.active, &by) { self.conclude(work, [name.clone()].into()).await } else { Ok(()) }
+        let person = |world: &World| world.directory.find(name).map(|p| (p.department.clone(), p.manager.clone()));
+        let changed = person(&self.world()).is_some_and(|before| Some(before) != person(&work.world));
+        let stood = self.stand(work, name, said.active, &by);
+        if stood || changed { self.conclude(work, [name.clone()].into()).await } else { Ok(()) }
     }
 
     /// Enables or disables. True if that was a change.
@@ -350,6 +354,12 @@ impl Provisioner {
         Actor::Gateway { cause: format!("scim:{}", self.name) }
     }
 
+    /// Who somebody's manager is here: by what SCIM calls an `id`, which is the name here, else by user name. It may be nobody yet.
+    fn manager(&self, world: &World, said: &str) -> Option<PrincipalName> {
+        let by_id = said.parse().ok().filter(|name| person(world, self, name).is_some());
+        by_id.or_else(|| world.directory.called(&self.name, said).cloned()).or_else(|| self.name_for(said).ok())
+    }
+
     /// The name here of whom the source calls so.
     fn name_for(&self, user_name: &str) -> Result<PrincipalName, Problem> {
         let lower = user_name.to_lowercase();
@@ -396,6 +406,7 @@ impl Said {
             external_id: self.external_id.clone(),
             department: self.department.clone(),
             manager: self.manager.clone(),
+            manager_name: None,
             removed: false,
         }
     }

@@ -87,9 +87,14 @@ impl World {
         unproved
     }
 
+    /// The roster, where approvals have to be signed.
+    pub fn roster_at(&self, level: Level) -> Option<&Roster> {
+        self.trust.roster.as_ref().filter(|_| level > Level::Recorded)
+    }
+
     /// The person as far as the roster goes, where approvals are signed and there is one: in no group that it does not name.
     pub fn as_signed_for(&self, approver: &Principal, level: Level) -> Option<Principal> {
-        let roster = self.trust.roster.as_ref().filter(|_| level > Level::Recorded)?;
+        let roster = self.roster_at(level)?;
         let member = roster.people.get(&approver.name);
         let mut limited = approver.clone();
         limited.groups.retain(|group, _| member.is_some_and(|member| member.groups.contains(group)));

@@ -424,7 +424,7 @@ mod rosters {
     async fn roster(house: &House, epoch: u64, people: &[(&str, &str)]) -> Roster {
         let policy = house.app.status().await.policy;
         let member = |(name, group): &(&str, &str)| {
-            let member = Member { groups: [parsed(group)].into(), keys: [key_of(name).public().to_string()].into() };
+            let member = Member { groups: [parsed(group)].into(), keys: [key_of(name).public().to_string()].into(), manager: None };
             (parsed(name), member)
         };
         Roster { v: 1, gateway: "test".into(), epoch, policies: [policy].into(), people: people.iter().map(member).collect() }
@@ -475,6 +475,36 @@ mod rosters {
         assert_eq!(approve(&house, "bob", &view, SignedStatement { statement, signature }).await.unwrap_err().code, "APPROVE-005");
         approve(&house, "bob", &view, signed_by(&house, &view, "bob")).await.unwrap();
         assert_eq!(house.state(&view.access.envelope.access_request).await.name(), "active");
+    }
+
+    #[tokio::test]
+    async fn f54_where_a_roster_says_who_signs_it_alone_says_whose_manager_they_are() {
+        use safeconduct_lifecycle::PersonDescription;
+        let house = house().await;
+        let managers = "\n@id(\"by-manager\") permit (principal is Person, action == Action::\"approve\", resource in Resource::\"orders-db\")\
+                        \nwhen { resource has requester_manager && principal == resource.requester_manager };";
+        house.apply(bundle(&format!("{}{managers}", at_level("signed")))).await;
+        let mut signed = roster(&house, 3, &[("bob", "dba"), ("dora", "dba"), ("mallory", "engineers"), ("erin", "engineers")]).await;
+        let alice = Member { manager: Some(parsed("erin")), ..Member::default() };
+        signed.people.insert(parsed("alice"), alice);
+        let forged = DirectoryEvent::PersonDescribed {
+            name: parsed("alice"),
+            description: PersonDescription {
+                source: "corp".into(),
+                user_name: "alice".into(),
+                display_name: None,
+                external_id: None,
+                department: None,
+                manager: Some("mallory".into()),
+                manager_name: Some(parsed("mallory")),
+                removed: false,
+            },
+            at: Timestamp::default(),
+            by: Actor::Gateway { cause: "nobody".into() },
+        };
+        let house = directory_forged(house, vec![forged], sealed(&signed, &ROOTS[..2])).await;
+        let view = house.window("alice", WRITE, 600).await.unwrap();
+        assert_eq!(view.eligible, ["bob", "dora", "erin"].map(parsed), "and not mallory");
     }
 
     #[tokio::test]

@@ -39,7 +39,16 @@ pub fn workload(name: &str, groups: &[&str]) -> Principal {
 fn principal(name: &str, kind: PrincipalKind, groups: &[&str]) -> Principal {
     let since = START.plus_seconds(-86_400);
     let groups: BTreeMap<GroupName, Timestamp> = groups.iter().map(|group| (parsed(group), since)).collect();
-    Principal { name: parsed(name), kind, display_name: name.to_owned(), created_at: since, disabled: false, groups }
+    Principal {
+        name: parsed(name),
+        kind,
+        display_name: name.to_owned(),
+        created_at: since,
+        disabled: false,
+        groups,
+        department: None,
+        manager: None,
+    }
 }
 
 /// A PostgreSQL resource on the loopback, port 5432, database `app`.

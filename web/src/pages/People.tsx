@@ -102,7 +102,18 @@ function One({ of, groups, ask }: { of: Principal; groups: string[]; ask?: (of: 
             {of.disabled && <span className="chip severe">disabled</span>}
           </span>
           <span className="line">
-            <Shown text={of.groups.join(", ") || "in no group"} />; since <At at={of.created_at} />
+            <Shown text={of.groups.join(", ") || "in no group"} />
+            {of.department && (
+              <>
+                ; <Shown text={of.department} />
+              </>
+            )}
+            {of.manager && (
+              <>
+                ; answers to <Shown text={of.manager} />
+              </>
+            )}
+            ; since <At at={of.created_at} />
           </span>
         </span>
         <span className="row">

@@ -36,6 +36,9 @@ pub struct Member {
     pub groups: BTreeSet<GroupName>,
     /// Lines as OpenSSH writes them, without comments.
     pub keys: BTreeSet<String>,
+    /// Whom the person answers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager: Option<PrincipalName>,
 }
 
 /// Who signs rosters: so many of these keys.

@@ -14,7 +14,7 @@ fn roots(needed: usize) -> Roots {
 }
 
 fn roster(epoch: u64) -> Roster {
-    let bob = Member { groups: ["dba".parse().unwrap()].into(), keys: [FileKey::of(9).public().to_string()].into() };
+    let bob = Member { groups: ["dba".parse().unwrap()].into(), keys: [FileKey::of(9).public().to_string()].into(), manager: None };
     Roster { v: 1, gateway: "test".into(), epoch, policies: [Digest::of_bytes(b"p")].into(), people: [(person("bob"), bob)].into() }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
-use safeconduct_model::{GroupName, Principal, PrincipalKind, PrincipalName, Timestamp};
+use safeconduct_model::{GroupName, Manager, Principal, PrincipalKind, PrincipalName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Actor;
@@ -45,6 +45,9 @@ pub struct PersonDescription {
     /// Whom the person answers to, in the source's words: it may name somebody who is not here yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manager: Option<String>,
+    /// Who that is here, or would be: worked out when it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager_name: Option<PrincipalName>,
     /// The source knows nobody of this user name any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub removed: bool,
@@ -333,6 +336,8 @@ impl Directory {
             created_at: at,
             disabled: false,
             groups: BTreeMap::new(),
+            department: None,
+            manager: None,
         };
         self.principals.insert_mut(name.clone(), principal);
     }
@@ -390,7 +395,16 @@ impl Directory {
             self.user_names.insert_mut(key(description), name.clone());
         }
         let shown = description.display_name.as_ref().unwrap_or(&description.user_name);
-        self.change(name, |p| p.display_name.clone_from(shown));
+        let said = (!description.removed).then_some(description);
+        self.change(name, |p| {
+            p.display_name.clone_from(shown);
+            p.department = said.and_then(|said| said.department.clone());
+            let manager = said.and_then(|said| said.manager_name.clone());
+            // Who stays the manager has been it since then.
+            if p.manager.as_ref().map(|known| &known.name) != manager.as_ref() {
+                p.manager = manager.map(|name| Manager { name, since: at });
+            }
+        });
         self.people.insert_mut(name.clone(), Described { description: Arc::new(description.clone()), since, changed_at: at });
     }
 

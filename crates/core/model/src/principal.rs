@@ -28,6 +28,17 @@ pub struct Principal {
     pub disabled: bool,
     /// Groups, each with when the membership began.
     pub groups: BTreeMap<GroupName, Timestamp>,
+    /// Where the person works, as a provisioning source says.
+    pub department: Option<String>,
+    /// Whom the person answers to, as a provisioning source says.
+    pub manager: Option<Manager>,
+}
+
+/// Somebody's manager: there may be nobody of that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manager {
+    pub name: PrincipalName,
+    pub since: Timestamp,
 }
 
 impl Principal {
@@ -35,6 +46,12 @@ impl Principal {
     #[must_use]
     pub fn is_in(&self, group: &GroupName) -> bool {
         self.groups.contains_key(group)
+    }
+
+    /// The manager this principal already had at `moment`.
+    #[must_use]
+    pub fn manager_since_before(&self, moment: Timestamp) -> Option<&PrincipalName> {
+        self.manager.as_ref().filter(|manager| manager.since <= moment).map(|manager| &manager.name)
     }
 
     /// The groups this principal already was in at `moment`: who joins after an asking does not count for it.

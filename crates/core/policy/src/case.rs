@@ -6,8 +6,8 @@ use std::{
 };
 
 use safeconduct_model::{
-    Counted, Decision, GroupName, Operation, OperationSet, Outcome, Principal, PrincipalKind, PrincipalName, Resource, ResourceName,
-    Timestamp, Ttl,
+    Counted, Decision, GroupName, Manager, Operation, OperationSet, Outcome, Principal, PrincipalKind, PrincipalName, Resource,
+    ResourceName, Timestamp, Ttl,
 };
 
 use serde::Serialize;
@@ -145,6 +145,7 @@ impl Case {
                 let (answer, reasons) = bundle.policy.may_approve(&ApprovalQuestion {
                     approver: &self.principal,
                     requester,
+                    requester_manager: requester.manager.as_ref().map(|manager| &manager.name),
                     resource: &self.resource,
                     operations: &self.operations,
                     exact: self.exact,
@@ -214,6 +215,7 @@ pub(crate) fn parse(file: &str, text: &str, resources: &BTreeMap<ResourceName, A
     let Some(table) = reader::read(file, text, problems) else { return Vec::new() };
     let mut reader = Reader::new(file, text, &table);
     let mut principals = principals(&mut reader, "people", PrincipalKind::Person, problems);
+    describe(&mut reader, &mut principals, problems);
     principals.extend(self::principals(&mut reader, "workloads", PrincipalKind::Workload, problems));
     let source = Source { file, principals, resources };
     let mut cases = Vec::new();
@@ -247,7 +249,16 @@ fn principals(
                 let display_name = name.to_string();
                 found.insert(
                     name.clone(),
-                    Principal { name, kind, display_name, created_at: Timestamp::default(), disabled: false, groups },
+                    Principal {
+                        name,
+                        kind,
+                        display_name,
+                        created_at: Timestamp::default(),
+                        disabled: false,
+                        groups,
+                        department: None,
+                        manager: None,
+                    },
                 );
             }
             (Err(error), _) => problems.push(reader.problem(at, error.to_string())),
@@ -257,6 +268,26 @@ fn principals(
         }
     }
     found
+}
+
+/// What `[departments]` and `[managers]` say of the people.
+fn describe(reader: &mut Reader<'_, '_>, people: &mut BTreeMap<PrincipalName, Principal>, problems: &mut Vec<Problem>) {
+    for key in ["departments", "managers"] {
+        for (name, (value, at)) in reader.map(key, problems) {
+            let Some(person) = people.iter_mut().find(|(known, _)| known.as_str() == name).map(|(_, person)| person) else {
+                problems.push(reader.problem(at, format!("`{name}` is not among `people`")));
+                continue;
+            };
+            if key == "departments" {
+                person.department = Some(value.to_owned());
+            } else {
+                match value.parse() {
+                    Ok(name) => person.manager = Some(Manager { name, since: Timestamp::default() }),
+                    Err(error) => problems.push(reader.problem(at, format!("`{value}` is no name: {error}"))),
+                }
+            }
+        }
+    }
 }
 
 struct Source<'a> {

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use safeconduct_model::{Asked, Counted, Envelope, GroupName, OperationSet, Principal, Resource, Timestamp, Ttl};
+use safeconduct_model::{Asked, Counted, Envelope, GroupName, OperationSet, Principal, PrincipalName, Resource, Timestamp, Ttl};
 
 /// May this principal do these operations on this resource, asked like this, now?
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +68,8 @@ pub enum Approvals<'a> {
 pub struct ApprovalQuestion<'a> {
     pub approver: &'a Principal,
     pub requester: &'a Principal,
+    /// Whom the requester answered to when asking, and still does. Who became it since does not count.
+    pub requester_manager: Option<&'a PrincipalName>,
     pub resource: &'a Resource,
     pub operations: &'a OperationSet,
     pub exact: bool,
@@ -124,7 +126,8 @@ pub(crate) fn fits(principal: &Principal, asked: Option<&AskedContext>, facts: O
     let items = facts.map_or(0, |facts| facts.items().count()) + principal.groups.len();
     let bytes = facts.map_or(0, |facts| facts.items().map(String::len).sum::<usize>())
         + asked.map_or(0, AskedContext::size_bytes)
-        + principal.groups.keys().map(|group| group.as_str().len()).sum::<usize>();
+        + principal.groups.keys().map(|group| group.as_str().len()).sum::<usize>()
+        + principal.department.as_ref().map_or(0, String::len);
     items <= MAX_ITEMS && bytes <= MAX_BYTES
 }
 

@@ -74,6 +74,7 @@ pub fn matrix(bundle: &Bundle, principals: &[Principal], circumstances: &[Circum
                     let question = ApprovalQuestion {
                         approver,
                         requester: principal,
+                        requester_manager: principal.manager.as_ref().map(|manager| &manager.name),
                         resource,
                         operations: &operations,
                         exact: column.exact,

@@ -75,8 +75,8 @@ impl Policy {
         self.rules.values().map(|rule| rule.obligations.level).max().unwrap_or_default()
     }
 
-    /// True if enabled people in the same groups get the same answer from [`Policy::may_approve`] about the same access request: no rule about
-    /// approving names a person or looks at who it is. Where it is not certain, it is not so.
+    /// True if enabled people in the same groups get the same answer from [`Policy::may_approve`] about the same access request, the requester's
+    /// manager aside: no rule about approving names a person or looks at who else it is. Where it is not certain, it is not so.
     #[must_use]
     pub const fn approvers_by_groups(&self) -> bool {
         self.approvers_by_groups
@@ -86,6 +86,23 @@ impl Policy {
     pub(crate) fn matching(&self, request: &cedar_policy::Request, entities: &cedar_policy::Entities) -> Vec<Arc<Rule>> {
         let ids = self.scopes.matching(&self.authorizer, request, entities);
         ids.iter().filter_map(|id| self.rules.get(id).cloned()).collect()
+    }
+}
+
+/// True if a condition, as Cedar writes it in JSON, speaks of the principal otherwise than as the requester's manager.
+fn speaks_of_principal(condition: &serde_json::Value) -> bool {
+    let is_principal = |value: &serde_json::Value| *value == serde_json::json!({ "Var": "principal" });
+    let is_manager =
+        |value: &serde_json::Value| *value == serde_json::json!({ ".": { "left": { "Var": "resource" }, "attr": "requester_manager" } });
+    match condition {
+        serde_json::Value::Object(fields) => {
+            let sides = fields.get("==").filter(|_| fields.len() == 1).and_then(|sides| Some((sides.get("left")?, sides.get("right")?)));
+            let by_manager = sides.is_some_and(|(a, b)| is_principal(a) && is_manager(b) || is_manager(a) && is_principal(b));
+            !by_manager && fields.iter().any(|(key, value)| key.contains("principal") || speaks_of_principal(value))
+        }
+        serde_json::Value::Array(items) => items.iter().any(speaks_of_principal),
+        serde_json::Value::String(text) => text.contains("principal"),
+        _ => false,
     }
 }
 
@@ -104,7 +121,7 @@ impl Rule {
         }
     }
 
-    /// True if it may speak about approving and could tell two people in the same groups apart.
+    /// True if it may speak about approving and could tell two people in the same groups apart, neither of them the requester's manager.
     pub(crate) fn tells_approvers_apart(&self) -> bool {
         if !matches!(self.cedar.action_constraint(), ActionConstraint::Any) && !self.names_action("approve") {
             return false;
@@ -115,8 +132,8 @@ impl Rule {
             PrincipalConstraint::Eq(_) => false,
         };
         // A condition that does not speak of the principal says the same of everybody.
-        let conditions = self.cedar.to_json().ok().and_then(|json| json.get("conditions").map(ToString::to_string));
-        !scope_by_groups || conditions.is_none_or(|conditions| conditions.contains("principal"))
+        let json = self.cedar.to_json().ok();
+        !scope_by_groups || json.and_then(|json| json.get("conditions").map(speaks_of_principal)).unwrap_or(true)
     }
 
     /// Which resources the scope may speak of for this operation; the principal is not looked at. `None` if it never does.

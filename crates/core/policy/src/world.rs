@@ -8,7 +8,7 @@ use std::{
 
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Value, Schema};
 use jiff::{civil::Weekday, tz::TimeZoneDatabase};
-use safeconduct_model::{Asked, GroupName, Operation, Principal, PrincipalKind, Resource, ResourceKind};
+use safeconduct_model::{Asked, GroupName, Operation, Principal, PrincipalKind, PrincipalName, Resource, ResourceKind};
 
 use crate::evaluation::{ApprovalQuestion, AskedContext, Evaluation, FactsContext, NowContext};
 
@@ -58,6 +58,12 @@ impl<'a> World<'a> {
         ];
         if !matches!(question.resource.kind, ResourceKind::Safeconduct) {
             attributes.push(("target".to_owned(), Value::new_entity_uid(target.clone())));
+        }
+        if let Some(department) = &question.requester.department {
+            attributes.push(("requester_department".to_owned(), text(department)));
+        }
+        if let Some(manager) = question.requester_manager {
+            attributes.push(("requester_manager".to_owned(), person(manager)?));
         }
         if let Some(facts) = question.facts {
             attributes.push(("facts".to_owned(), self::facts(facts)?));
@@ -126,8 +132,21 @@ const fn kind_name(kind: PrincipalKind) -> &'static str {
 
 fn principal_entity(principal: &Principal) -> Result<Entity, Unanswerable> {
     let parents = principal.groups.keys().map(|group| uid("Group", group.as_str())).collect::<Result<Vec<_>, _>>()?;
-    let attributes = [("name".to_owned(), text(principal.name.as_str()))];
+    let mut attributes = vec![("name".to_owned(), text(principal.name.as_str()))];
+    // Only people answer to somebody; nothing describes workloads.
+    if principal.kind == PrincipalKind::Person {
+        if let Some(department) = &principal.department {
+            attributes.push(("department".to_owned(), text(department)));
+        }
+        if let Some(manager) = &principal.manager {
+            attributes.push(("manager".to_owned(), person(&manager.name)?));
+        }
+    }
     Entity::new_with_tags(principal_uid(principal)?, attributes, parents, []).map_err(unanswerable)
+}
+
+fn person(name: &PrincipalName) -> Result<Value, Unanswerable> {
+    uid("Person", name.as_str()).map(Value::new_entity_uid)
 }
 
 fn resource_uid(resource: &Resource) -> Result<EntityUid, Unanswerable> {

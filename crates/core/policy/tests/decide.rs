@@ -311,6 +311,7 @@ fn approving_is_judged_by_policy_too() {
         let (may, reasons) = rules.policy.may_approve(&ApprovalQuestion {
             approver,
             requester,
+            requester_manager: None,
             resource: resource(&rules, "db"),
             operations: &OperationSet::from_iter([Operation::Write]),
             exact: true,
@@ -333,6 +334,42 @@ fn approving_is_judged_by_policy_too() {
 }
 
 #[test]
+fn managers_and_departments_are_policys_to_use() {
+    let rules = bundle(
+        "@id(\"manager\") permit (principal, action == Action::\"approve\", resource in Resource::\"db\")
+         when { resource has requester_manager && principal == resource.requester_manager };
+         @id(\"audit\") forbid (principal, action == Action::\"approve\", resource)
+         when { resource has requester_department && principal has department && principal.department == resource.requester_department };",
+    );
+    let ask = |approver: &safeconduct_model::Principal, requester: &safeconduct_model::Principal| {
+        let requester_manager = requester.manager.as_ref().map(|manager| &manager.name);
+        let operations = OperationSet::from_iter([Operation::Write]);
+        let (resource, now) = (resource(&rules, "db"), now());
+        let question = ApprovalQuestion {
+            approver,
+            requester,
+            requester_manager,
+            resource,
+            operations: &operations,
+            exact: true,
+            facts: None,
+            now: &now,
+        };
+        rules.policy.may_approve(&question).0
+    };
+    let of = |name: &str, department: Option<&str>, manager: Option<&str>| safeconduct_model::Principal {
+        department: department.map(str::to_owned),
+        manager: manager
+            .map(|name| safeconduct_model::Manager { name: name.parse().unwrap(), since: safeconduct_model::Timestamp::default() }),
+        ..person(name, &[])
+    };
+    let eve = of("eve", Some("Payments"), Some("mia"));
+    assert!(ask(&of("mia", None, None), &eve) && ask(&of("mia", Some("Board"), Some("root")), &eve));
+    assert!(!ask(&of("mia", Some("Payments"), None), &eve), "a forbid by department stands");
+    assert!(!ask(&of("max", None, None), &eve) && !ask(&of("mia", None, None), &of("eve", None, None)));
+}
+
+#[test]
 fn approvers_are_alike_only_if_no_rule_about_approving_looks_at_who_they_are() {
     let approve = |scope: &str, when: &str| {
         let policies = format!(
@@ -349,5 +386,16 @@ fn approvers_are_alike_only_if_no_rule_about_approving_looks_at_who_they_are() {
     assert!(!approve(dba, "unless { principal == Person::\"bob\" }"));
     assert!(!approve(dba, "unless { principal.name like \"b*\" }"));
     assert!(!approve(dba, "when { resource.requester != principal.name }"));
+    // The requester's manager is one person, and is told apart from everybody else.
+    let by_manager = "resource has requester_manager && principal == resource.requester_manager";
+    assert!(approve("principal", &format!("when {{ {by_manager} }}")));
+    assert!(approve("principal", "when { resource has requester_manager && resource.requester_manager == principal }"));
+    assert!(!approve("principal", &format!("when {{ {by_manager} && principal.name like \"m*\" }}")));
+    assert!(!approve(
+        "principal",
+        "when { principal has manager && resource has requester_manager && principal.manager == resource.requester_manager }"
+    ));
+    assert!(!approve("principal", "when { resource has requester_manager && principal != resource.requester_manager }"));
+    assert!(!approve("principal", "when { principal has department && principal.department == \"IT\" }"));
     assert!(!bundle("@id(\"all\") forbid (principal == Person::\"bob\", action, resource);").policy.approvers_by_groups());
 }

@@ -281,6 +281,12 @@ pub struct Principal {
     pub created_at: String,
     pub disabled: bool,
     pub groups: Vec<String>,
+    /// Where they work, as a provisioning source says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub department: Option<String>,
+    /// Whom they answer to, by name here; there may be nobody of that name yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager: Option<String>,
     /// Who they are at identity providers.
     #[serde(default)]
     pub identities: Vec<Identity>,
@@ -351,6 +357,8 @@ impl Principal {
             created_at: principal.created_at.to_string(),
             disabled: principal.disabled,
             groups: texts(principal.groups.keys()),
+            department: principal.department.clone(),
+            manager: principal.manager.as_ref().map(|manager| manager.name.to_string()),
             identities: identities.into_iter().map(|(issuer, subject)| Identity { issuer, subject }).collect(),
         }
     }

@@ -58,18 +58,19 @@ async fn draft(context: &Context, args: &cli::DraftRoster) -> Result<(), Failure
     let all: Vec<dto::Principal> = client.get("/principals", &[]).await?;
     for person in all.into_iter().filter(|principal| principal.kind == "person" && !principal.disabled) {
         let keys = keys_of(&client, Some(person.name.clone())).await?;
-        if keys.is_empty() {
+        if keys.is_empty() && person.manager.is_none() {
             continue;
         }
+        let manager = person.manager.map(|name| name.parse()).transpose().map_err(|_| nonsense("a manager"))?;
         let groups = person.groups.iter().map(|group| group.parse()).collect::<Result<_, _>>().map_err(|_| nonsense("a group"))?;
-        let member = Member { groups, keys: keys.into_iter().map(|key| key.key).collect() };
+        let member = Member { groups, keys: keys.into_iter().map(|key| key.key).collect(), manager };
         people.insert(person.name.parse().map_err(|_| nonsense("a name"))?, member);
     }
     let count = people.len();
     let roster = Roster { v: 1, gateway: status.gateway, epoch: args.epoch, policies, people };
     let text = roster.to_text().map_err(|_| nonsense("the roster"))?;
     context.output.note(format!(
-        "{count} people who sign; look at it, then each holder of a root key: `ssh-keygen -Y sign -n {ROSTER_NAMESPACE} -f KEY FILE`"
+        "{count} people who sign or answer to somebody; look at it, then each holder of a root key: `ssh-keygen -Y sign -n {ROSTER_NAMESPACE} -f KEY FILE`"
     ));
     context.output.bytes(text.as_bytes())
 }

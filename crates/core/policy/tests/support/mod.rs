@@ -64,6 +64,8 @@ pub fn principal(name: &str, kind: PrincipalKind, groups: &[&str]) -> Principal 
         created_at: Timestamp::default(),
         disabled: false,
         groups: groups.iter().map(|group| (group.parse().unwrap(), Timestamp::default())).collect(),
+        department: None,
+        manager: None,
     }
 }
 

@@ -1,0 +1,122 @@
+//! What a provisioning source says of people, as policy sees it: departments, and managers who approve.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::*;
+use safeconduct_app::{Provisioner, Said};
+use safeconduct_lifecycle::AccessState;
+use safeconduct_model::Operation;
+use safeconduct_testkit::parsed;
+
+const MANAGED: &str = r#"
+@id("payments")
+permit (principal is Person, action == Action::"read", resource is Resource)
+when { principal has department && principal.department == "Payments" };
+
+@id("managed")
+permit (principal is Person, action == Action::"write", resource is Resource)
+when { principal has manager && context.approvals >= 1 };
+
+@id("by-manager")
+permit (principal is Person, action == Action::"approve", resource in Resource::"orders-db")
+when { resource has requester_manager && principal == resource.requester_manager };
+"#;
+
+fn source() -> Provisioner {
+    Provisioner {
+        name: "corp".to_owned(),
+        groups: std::collections::BTreeMap::new(),
+        new_groups: None,
+        domain: Some("example.com".to_owned()),
+        links: None,
+    }
+}
+
+fn said(user_name: &str, department: Option<&str>, manager: Option<&str>) -> Said {
+    Said {
+        user_name: format!("{user_name}@example.com"),
+        department: department.map(str::to_owned),
+        manager: manager.map(str::to_owned),
+        active: true,
+        ..Said::default()
+    }
+}
+
+/// eve answers to mia, who answers to nobody; max is a manager of nobody yet. eve came before her manager did.
+async fn house() -> House {
+    let house = House::new().await;
+    house.apply(bundle(MANAGED)).await;
+    for one in [said("eve", Some("Payments"), Some("Mia@example.com")), said("mia", None, None), said("max", None, None)] {
+        house.app.provision_person(&source(), one).await.unwrap();
+    }
+    house.advance(1).await;
+    house
+}
+
+async fn say(house: &House, name: &str, said: Said) {
+    house.app.reprovision_person(&source(), &parsed(name), |_| Ok::<_, safeconduct_app::Problem>(said)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_manager_approves_and_nobody_else_does() {
+    let house = house().await;
+    let view = house.window("eve", &[Operation::Write], 600).await.unwrap();
+    assert_eq!(view.eligible, vec![parsed("mia")]);
+    for other in ["max", "bob", "ann"] {
+        let refused = house.approve(other, &view).await.unwrap_err();
+        assert!(["APPROVE-002", "REQ-008"].contains(&refused.code), "{other}: {refused:?}");
+    }
+    assert!(matches!(house.approve("mia", &view).await.unwrap().access.state, AccessState::Active { .. }));
+    // Who answers to nobody asks for nothing that takes a manager.
+    assert_eq!(house.window("mia", &[Operation::Write], 600).await.unwrap_err().code, "RES-001");
+}
+
+#[tokio::test]
+async fn f15_who_becomes_the_manager_after_the_asking_does_not_approve_it() {
+    let house = house().await;
+    let view = house.window("eve", &[Operation::Write], 600).await.unwrap();
+    house.advance(1).await;
+    say(&house, "eve", said("eve", Some("Payments"), Some("max"))).await;
+    // Neither the new one, nor the one who is it no longer.
+    for other in ["max", "mia"] {
+        let refused = house.approve(other, &view).await.unwrap_err();
+        assert!(["APPROVE-002", "REQ-008"].contains(&refused.code), "{other}: {refused:?}");
+    }
+    house.advance(1).await;
+    let later = house.window("eve", &[Operation::Write], 900).await.unwrap();
+    assert_eq!(later.eligible, vec![parsed("max")]);
+    house.approve("max", &later).await.unwrap();
+}
+
+#[tokio::test]
+async fn f15_a_grant_ends_with_the_manager_who_approved_it() {
+    let house = house().await;
+    let view = house.window("eve", &[Operation::Write], 600).await.unwrap();
+    house.approve("mia", &view).await.unwrap();
+    let session = house.open("eve").await;
+    permitted(&session, "update orders set status = 'x' where id = 1");
+    // Said again, nothing changes.
+    say(&house, "eve", said("eve", Some("Payments"), Some("mia"))).await;
+    assert!(ended(&session).is_none());
+    say(&house, "eve", said("eve", Some("Payments"), None)).await;
+    assert!(ended(&session).is_some(), "she answers to nobody, and nobody's approval is left");
+}
+
+#[tokio::test]
+async fn f15_a_grant_ends_with_the_department_that_gave_it() {
+    let house = house().await;
+    house.grant("eve", &[Operation::Read], 600).await;
+    let session = house.open("eve").await;
+    permitted(&session, "select 1");
+    say(&house, "eve", said("eve", Some("Marketing"), None)).await;
+    assert!(ended(&session).is_some());
+    assert_eq!(house.window("eve", &[Operation::Read], 600).await.unwrap_err().code, "RES-001");
+}
+
+#[tokio::test]
+async fn what_was_said_of_people_is_known_after_a_restart() {
+    let house = house().await.crash().await;
+    let view = house.window("eve", &[Operation::Write], 600).await.unwrap();
+    assert_eq!(view.eligible, vec![parsed("mia")]);
+}
