@@ -1,4 +1,4 @@
-//! Ends: a grant is revoked, or its time is up, with a hundred live sessions, half of them in the middle of a statement.
+//! Ends: a grant is revoked, its time is up, or its holder is disabled, with a hundred live sessions, half of them in the middle of a statement.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +12,8 @@ use crate::{
 };
 
 const SESSIONS: usize = 100;
+/// Who is disabled: each once.
+pub const LEAVERS: [&str; 5] = ["lea", "leo", "lil", "lou", "luc"];
 /// The backends that serve sessions of the door.
 const DOOR: &str = "application_name LIKE 'safeconduct se-%'";
 
@@ -20,15 +22,19 @@ pub async fn measure(stage: &Stage) {
         &format!("End of a right with {SESSIONS} live sessions, half of them in `pg_sleep`: ms"),
         &["what, until", "p50", "p90", "p99", "max"],
     );
-    let (mut direct, mut revoke, mut expire) = <(Ends, Ends, Ends)>::default();
+    let (mut direct, mut revoke, mut expire, mut disable) = <(Ends, Ends, Ends, Ends)>::default();
     for round in 0..5 {
         direct.add(terminated(stage).await);
         revoke.add(revoked(stage).await);
         if round < 3 {
             expire.add(expired(stage).await);
         }
+        if let Some(who) = LEAVERS.get(round) {
+            disable.add(disabled(stage, who).await);
+        }
     }
-    for (name, ends) in [("direct: `pg_terminate_backend` for all of them", direct), ("revoked", revoke), ("expired", expire)] {
+    let direct = ("direct: `pg_terminate_backend` for all of them", direct);
+    for (name, ends) in [direct, ("revoked", revoke), ("expired", expire), ("its holder disabled", disable)] {
         for (until, took) in [("client's socket closed", ends.sockets), ("last of the backends gone", ends.backends)] {
             row(&std::iter::once(format!("{name}, {until}")).chain(latencies(took)).collect::<Vec<_>>());
         }
@@ -49,9 +55,9 @@ impl Ends {
     }
 }
 
-/// The way through the door for erin.
-async fn erins(stage: &Stage) -> Target {
-    let door = stage.node.connect("erin", STATIC).await;
+/// The way through the door for somebody.
+async fn way_of(stage: &Stage, who: &str) -> Target {
+    let door = stage.node.connect(who, STATIC).await;
     Target { user: door.user, password: door.password, database: door.database, ..stage.targets[2].clone() }
 }
 
@@ -98,10 +104,21 @@ async fn count(stage: &Stage, which: &str) -> usize {
 
 async fn revoked(stage: &Stage) -> (Vec<f64>, f64) {
     let grant = stage.node.window("erin", STATIC, &["read"], "1h").await;
-    let receiver = sessions(stage, &erins(stage).await).await;
+    let receiver = sessions(stage, &way_of(stage, "erin").await).await;
     let watch = Watch::start(stage).await;
     let began = Instant::now();
     stage.node.post("bob", &format!("/grants/{grant}/revoke"), &json!({"reason": "measuring"})).await;
+    (took(receiver, began).await, watch.gone(began, DOOR).await)
+}
+
+/// Somebody leaves, and is disabled by an administrator.
+async fn disabled(stage: &Stage, who: &str) -> (Vec<f64>, f64) {
+    stage.node.window(who, STATIC, &["read"], "1h").await;
+    let receiver = sessions(stage, &way_of(stage, who).await).await;
+    let watch = Watch::start(stage).await;
+    let change = json!({"change": {"change": "disable", "name": who}, "reason": "measuring"});
+    let began = Instant::now();
+    stage.node.post("ann", "/changes", &change).await;
     (took(receiver, began).await, watch.gone(began, DOOR).await)
 }
 
@@ -112,7 +129,7 @@ async fn expired(stage: &Stage) -> (Vec<f64>, f64) {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let began = Instant::now();
     let view = stage.node.post("erin", "/access-requests", &ask).await;
-    let receiver = sessions(stage, &erins(stage).await).await;
+    let receiver = sessions(stage, &way_of(stage, "erin").await).await;
     let watch = Watch::start(stage).await;
     // The deadline is in the answer; clocks of one machine agree.
     let deadline = view["until"].as_str().or_else(|| view["grant"]["until"].as_str()).map(parse_time);

@@ -85,7 +85,8 @@ impl Stage {
         ));
         let pgbouncer = Bouncer::start(&server);
         let through = Target { name: "pgbouncer", address: pgbouncer.address, pid: Some(pgbouncer.child.id()), ..direct.clone() };
-        let people = [("alice", "engineers"), ("erin", "engineers"), ("bob", "dba"), ("ann", "administrators")];
+        let mut people = vec![("alice", "engineers"), ("erin", "engineers"), ("bob", "dba"), ("ann", "administrators")];
+        people.extend(crate::ending::LEAVERS.map(|name| (name, "engineers")));
         let node = Node::start(&args.program, &bundle(&server), &people).await;
         node.window("alice", STATIC, &["read"], "8h").await;
         let door = node.connect("alice", STATIC).await;
