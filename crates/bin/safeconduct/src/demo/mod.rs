@@ -1,6 +1,7 @@
 //! `demo`: a throwaway gateway in front of a throwaway PostgreSQL, with people to play. Loopback only; leaves nothing behind.
 
 mod actors;
+mod phone;
 mod postgres;
 mod script;
 mod stage;

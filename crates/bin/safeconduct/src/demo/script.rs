@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{
     actors::{Said, Talk, measure, run},
+    phone::Phone,
     stage::Stage,
 };
 use crate::failure::{Exit, Failure};
@@ -29,6 +30,7 @@ pub async fn play(stage: &Stage) -> Result<(), Failure> {
     scene.denied().await?;
     scene.exact_run().await?;
     scene.signed().await?;
+    scene.passkey().await?;
     scene.own_approval().await?;
     scene.policy_alone().await?;
     scene.revoked(&grant).await?;
@@ -151,9 +153,7 @@ impl Scenes<'_> {
             return Ok(());
         }
         let (private, public) = (key.display().to_string(), format!("{}.pub", key.display()));
-        let said = self.run("ann", &["key", "enrol", "bob", &public, "--reason", "bob's new laptop", "--json"]).await?;
-        let enrolment = field(&json(&said.out)?, "id")?;
-        self.approve("abe", &enrolment).await?;
+        self.enrol("bob", &public, "bob's new laptop").await?;
         passed("bob's key is enrolled: ann asked, abe approved");
         let mut waiting =
             Talk::start(self.stage, "alice", &["run", "orders-db", "--reason", "the planner is lost", "--", "analyze orders"])?;
@@ -164,21 +164,48 @@ impl Scenes<'_> {
         check(said.code == 3 && said.err.contains("APPROVE-004"), "bob's word alone is refused (exit 3, APPROVE-004)", &said)?;
         let said = self.run("bob", &["approve", &request, "--yes", "--digest", &digest, "--key", &private]).await?;
         check(said.code == 0, "with his signature it counts", &said)?;
+        check_plain(waiting.end().await? == 0, "and alice's statement ran")
+    }
+
+    async fn passkey(&mut self) -> Result<(), Failure> {
+        self.title("Dora has no file: she approves with a passkey, on her telephone. Here software stands in for its hands.");
+        let stage = self.stage;
+        let phone = Phone::new(&stage.running.config.public_url, &stage.running.keys.ca_file, &stage.folder().join("people/dora"))?;
+        let public = stage.folder().join("doras-passkey.pub");
+        std::fs::write(&public, phone.line()).map_err(|error| Failure::local("writing a key", &error))?;
+        self.enrol("dora", &public.display().to_string(), "dora's telephone").await?;
+        passed("her passkey is enrolled as every key is: two administrators");
+        let mut waiting =
+            Talk::start(stage, "alice", &["run", "orders-db", "--reason", "the planner is lost again", "--", "analyze order_items"])?;
+        let request = id_in(&waiting.hear("rq-").await?)?;
+        let after = phone.approve(&request).await?;
+        check_plain(after.state != "pending", "touched and verified: her approval counts")?;
         check_plain(waiting.end().await? == 0, "and alice's statement ran")?;
+        self.receipt(&request).await
+    }
+
+    /// A key becomes somebody's: one administrator asks, another approves.
+    async fn enrol(&self, whose: &str, file: &str, reason: &str) -> Result<(), Failure> {
+        let said = self.run("ann", &["key", "enrol", whose, file, "--reason", reason, "--json"]).await?;
+        let enrolment = field(&json(&said.out)?, "id")?;
+        self.approve("abe", &enrolment).await
+    }
+
+    async fn receipt(&self, request: &str) -> Result<(), Failure> {
         let receipt = self.stage.folder().join("receipt.json");
         // The newest entries are under a checkpoint within a second.
-        let mut said = self.run("carol", &["receipt", &request, "--out", &receipt.display().to_string()]).await?;
+        let mut said = self.run("carol", &["receipt", request, "--out", &receipt.display().to_string()]).await?;
         let since = Instant::now();
         while said.err.contains("LEDGER-001") && since.elapsed() < COVERED_WITHIN {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            said = self.run("carol", &["receipt", &request, "--out", &receipt.display().to_string()]).await?;
+            said = self.run("carol", &["receipt", request, "--out", &receipt.display().to_string()]).await?;
         }
         check(said.code == 0, "carol takes its receipt: who asked, who signed, what came of it, each step proved", &said)?;
         let path = receipt.display().to_string();
         let said = self.run("carol", &["ledger", "verify", "--receipt", &path]).await?;
-        check(said.code == 0 && said.out.contains("signed with SHA256:"), "it verifies, bob's signature included", &said)?;
+        check(said.code == 0 && said.out.contains("signed with SHA256:"), "it verifies, dora's signature and her touch included", &said)?;
         let text = std::fs::read_to_string(&receipt).map_err(|error| Failure::local("reading the receipt", &error))?;
-        let forged = text.replace("analyze orders", "analyze prices");
+        let forged = text.replace("analyze order_items", "analyze prices");
         std::fs::write(&receipt, forged).map_err(|error| Failure::local("writing the receipt", &error))?;
         let said = self.run("carol", &["ledger", "verify", "--receipt", &path]).await?;
         check(said.code != 0 && said.err.contains("not what the ledger commits to"), "with another statement in it, it does not", &said)

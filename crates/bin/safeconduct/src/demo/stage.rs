@@ -155,7 +155,12 @@ fn fill(postgres: &Postgres, password: &str) -> Result<(), Failure> {
         postgres.sql(database, data)?;
         postgres.sql(
             database,
-            "grant usage, create on schema public to safeconduct; grant select, insert, update, delete, truncate on all tables in schema public to safeconduct;",
+            "grant usage, create on schema public to safeconduct;
+             do $$ declare name regclass; begin
+               for name in select oid from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' loop
+                 execute format('alter table %s owner to safeconduct', name);
+               end loop;
+             end $$;",
         )?;
     }
     Ok(())

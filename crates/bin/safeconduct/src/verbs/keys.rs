@@ -102,6 +102,16 @@ pub async fn sign(
     comment: Option<&str>,
     key: &Path,
 ) -> Result<dto::Signed, Failure> {
+    let statement = statement(client, request, verdict, comment).await?;
+    let signature = ssh_keygen(key, &statement)?;
+    // Found out here, where the key is at hand, and not by the gateway's refusal.
+    let verified = Signature::from_armor(&signature).and_then(|read| read.verify(NAMESPACE, statement.as_bytes()));
+    verified.map_err(|invalid| Failure::usage(format!("{}: {invalid}", key.display())))?;
+    Ok(dto::Signed { statement, signature })
+}
+
+/// What is to be signed: the caller's verdict on the envelope that was shown.
+pub async fn statement(client: &Client, request: &dto::AccessRequest, verdict: Verdict, comment: Option<&str>) -> Result<String, Failure> {
     let broken = |what: &str| Failure::digest(format!("{}: {what}", request.id)).next("look again with `safeconduct show`");
     let envelope: Envelope = serde_json::from_value(request.envelope.clone()).map_err(|_| broken("the envelope can't be read"))?;
     if envelope.digest().map(|digest| digest.to_string()).ok().as_deref() != Some(request.digest.as_str()) {
@@ -111,12 +121,7 @@ pub async fn sign(
     let approver = approver.parse().map_err(|_| broken("the gateway does not say who is signed in"))?;
     let comment = comment.map(Words::new).transpose().map_err(|unfit| Failure::usage(format!("the comment: {unfit}")))?;
     let statement = Statement::about(&envelope, verdict, approver, comment, now()).and_then(|statement| statement.to_text());
-    let statement = statement.map_err(|_| broken("it has no canonical form"))?;
-    let signature = ssh_keygen(key, &statement)?;
-    // Found out here, where the key is at hand, and not by the gateway's refusal.
-    let verified = Signature::from_armor(&signature).and_then(|read| read.verify(NAMESPACE, statement.as_bytes()));
-    verified.map_err(|invalid| Failure::usage(format!("{}: {invalid}", key.display())))?;
-    Ok(dto::Signed { statement, signature })
+    statement.map_err(|_| broken("it has no canonical form"))
 }
 
 fn ssh_keygen(key: &Path, statement: &str) -> Result<String, Failure> {

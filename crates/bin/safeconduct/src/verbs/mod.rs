@@ -6,7 +6,7 @@ mod connect;
 mod decide;
 pub mod doctor;
 mod grants;
-mod keys;
+pub mod keys;
 mod ledger;
 mod ledger_remote;
 mod local;
