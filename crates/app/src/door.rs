@@ -163,6 +163,7 @@ impl Door {
             source: self.source.clone(),
             sign_in: "door".to_owned(),
             sign_in_age_seconds: u64::try_from(age).unwrap_or(0),
+            claims: std::collections::BTreeMap::new(),
         }
     }
 

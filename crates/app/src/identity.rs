@@ -1,6 +1,6 @@
 //! Signing in: passwords of people, tokens of workloads, and who a bearer token is. Only digests and verifiers are kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use argon2::{
     Argon2,
@@ -54,6 +54,8 @@ pub struct Caller {
     pub signed_in_at: Timestamp,
     /// When the person proved who they are: before the sign-in, if an identity provider remembered them; `None` if it does not say when.
     pub authenticated_at: Option<Timestamp>,
+    /// What else vouches for the caller, as far as the settings keep it: claims of the token a workload brought.
+    pub claims: BTreeMap<String, Words>,
 }
 
 /// A sign-in that has just been made. The token is shown once.
@@ -110,6 +112,11 @@ struct Code {
     expires_at: Timestamp,
 }
 
+/// When somebody proved who they are, and what else was said of them: at the sign-in and nothing, unless a provider vouched for them.
+fn vouched_for(vouched: Option<Box<Vouched>>, signed_in_at: Timestamp) -> (Option<Timestamp>, BTreeMap<String, Words>) {
+    vouched.map_or((Some(signed_in_at), BTreeMap::new()), |vouched| (vouched.authenticated_at, vouched.claims))
+}
+
 impl Caller {
     pub(crate) fn asked(&self, reason: Words, ticket: Option<Words>, now: Timestamp) -> Asked {
         let age = self.authenticated_at.map(|at| now.micros().saturating_sub(at.micros()).max(0) / 1_000_000);
@@ -119,6 +126,7 @@ impl Caller {
             source: self.source.clone(),
             sign_in: self.method.clone(),
             sign_in_age_seconds: age.and_then(|age| u64::try_from(age).ok()).unwrap_or(Asked::OLDEST_SIGN_IN_SECONDS),
+            claims: self.claims.clone(),
         }
     }
 
@@ -277,6 +285,7 @@ impl App {
         let sign_in = found.filter(|s| s.expires_at > self.now()).ok_or_else(Problem::not_signed_in)?;
         let world = self.world();
         let principal = world.directory.find(&sign_in.name).filter(|p| !p.disabled).ok_or_else(Problem::not_signed_in)?;
+        let (authenticated_at, claims) = vouched_for(sign_in.vouched, sign_in.created_at);
         Ok(Caller {
             name: sign_in.name,
             kind: principal.kind,
@@ -284,7 +293,8 @@ impl App {
             method: sign_in.method,
             source: source.to_owned(),
             signed_in_at: sign_in.created_at,
-            authenticated_at: sign_in.vouched.map_or(Some(sign_in.created_at), |vouched| vouched.authenticated_at),
+            authenticated_at,
+            claims,
         })
     }
 
@@ -442,6 +452,7 @@ impl App {
             self.node.sign_ins.by_digest.write().remove(&digest);
             return Err(problem);
         }
+        let (authenticated_at, claims) = vouched_for(vouched, now);
         let caller = Caller {
             name: name.clone(),
             kind,
@@ -449,7 +460,8 @@ impl App {
             method: method.to_owned(),
             source: source.to_owned(),
             signed_in_at: now,
-            authenticated_at: vouched.map_or(Some(now), |vouched| vouched.authenticated_at),
+            authenticated_at,
+            claims,
         };
         Ok(SignedIn { token, caller, expires_at })
     }

@@ -195,6 +195,7 @@ impl World {
             source: None,
             sign_in: String::new(),
             sign_in_age_seconds: 0,
+            claims: std::collections::BTreeSet::new(),
         };
         let operations = [operation].into_iter().collect();
         let decision = self.judge(

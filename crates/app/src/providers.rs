@@ -192,6 +192,7 @@ impl App {
             session: None,
             authenticated_at: None,
             methods: Vec::new(),
+            claims: exchanged.claims,
         };
         let (name, lasts_seconds) = (&exchanged.workload, seconds(exchanged.lasts));
         self.store_sign_in(
@@ -500,6 +501,7 @@ mod tests {
             session: None,
             authenticated_at: None,
             methods: Vec::new(),
+            claims: std::collections::BTreeMap::new(),
         };
         let mut logouts = Logouts::default();
         for _ in 0..3 * LOGOUTS {

@@ -1,9 +1,9 @@
 //! The port to identity providers: who somebody is elsewhere. It checks what a provider says; what follows from it is decided here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use safeconduct_lifecycle::Vouched;
-use safeconduct_model::{GroupName, PrincipalName, Timestamp, Ttl};
+use safeconduct_model::{GroupName, PrincipalName, Timestamp, Ttl, Words};
 
 use crate::ports::BoxFuture;
 
@@ -92,6 +92,8 @@ pub struct Exchanged {
     pub workload: PrincipalName,
     /// How long what it gets for it lasts.
     pub lasts: Ttl,
+    /// What of the token's claims the settings keep.
+    pub claims: BTreeMap<String, Words>,
 }
 
 /// Whose sign-ins end: of this session there, or all of this subject.

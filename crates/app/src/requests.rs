@@ -342,6 +342,7 @@ impl App {
             source: safeconduct_policy::address(source),
             sign_in: "password".to_owned(),
             sign_in_age_seconds: 0,
+            claims: std::collections::BTreeSet::new(),
         };
         world.judge(
             &Question {

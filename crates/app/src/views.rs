@@ -515,6 +515,7 @@ impl App {
             source: safeconduct_policy::address(&caller.source),
             sign_in: caller.method.clone(),
             sign_in_age_seconds: 0,
+            claims: std::collections::BTreeSet::new(),
         };
         let others = world.directory.administrators_other_than(Some(&principal.name));
         let now = NowContext {

@@ -231,6 +231,7 @@ impl Corp {
                 session: Some("s-1".to_owned()),
                 authenticated_at: Some(safeconduct_testkit::START),
                 methods: Vec::new(),
+                claims: std::collections::BTreeMap::new(),
             },
             name: Some(name.to_owned()),
             display_name: None,

@@ -138,6 +138,7 @@ pub fn envelope(id: AccessRequestId, requester: PrincipalName, resource: Resourc
             source: "127.0.0.1".to_owned(),
             sign_in: "password".to_owned(),
             sign_in_age_seconds: 0,
+            claims: std::collections::BTreeMap::new(),
         },
         origin: Origin::Asked,
         policy: Digest::of_bytes(b"policy"),

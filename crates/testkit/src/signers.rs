@@ -62,6 +62,7 @@ pub fn envelope(sql: &str) -> Envelope {
             source: "127.0.0.1".into(),
             sign_in: "password".into(),
             sign_in_age_seconds: 5,
+            claims: std::collections::BTreeMap::new(),
         },
         origin: Origin::Asked,
         policy: Digest::of_bytes(b"policy"),

@@ -329,6 +329,14 @@ function FinePrint({ request, envelope }: { request: AccessRequest; envelope: En
       <dd>
         <At at={request.asked_at} /> from <span className="mono"><Shown text={envelope.asked.source} /></span>, signed in by {envelope.asked.sign_in}; a {envelope.requester_kind}
       </dd>
+      {Object.keys(envelope.asked.claims ?? {}).length > 0 && (
+        <>
+          <dt>its token says</dt>
+          <dd className="mono">
+            <Shown text={Object.entries(envelope.asked.claims ?? {}).map(([name, value]) => `${name}=${value}`).join(", ")} />
+          </dd>
+        </>
+      )}
       {envelope.origin.origin === "held" && (
         <>
           <dt>held in</dt>

@@ -32,7 +32,7 @@ export interface Envelope {
   starts_at: number | null;
   asked_at: number;
   pending_until: number;
-  asked: { reason: string; ticket: string | null; source: string; sign_in: string; sign_in_age_seconds: number };
+  asked: { reason: string; ticket: string | null; source: string; sign_in: string; sign_in_age_seconds: number; claims?: Record<string, string> };
   origin: { origin: "asked" } | { origin: "held"; session: string; in_transaction: boolean } | { origin: "extension"; of: string };
   policy: string;
   quorum: { any_of: { count: number; groups: string[] }[] } | null;

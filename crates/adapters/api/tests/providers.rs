@@ -139,6 +139,7 @@ impl IdentityProviders for Corp {
                     session: None,
                     authenticated_at: None,
                     methods: Vec::new(),
+                    claims: std::collections::BTreeMap::new(),
                 },
                 name: None,
                 display_name: None,
@@ -161,6 +162,7 @@ impl IdentityProviders for Corp {
                 subject: "job".to_owned(),
                 workload: parsed("deployer"),
                 lasts: ttl(600),
+                claims: std::collections::BTreeMap::new(),
             })
         })
     }

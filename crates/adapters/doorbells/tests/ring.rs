@@ -126,6 +126,7 @@ fn caller(name: &str) -> Caller {
         source: "127.0.0.1".to_owned(),
         signed_in_at: safeconduct_testkit::START,
         authenticated_at: Some(safeconduct_testkit::START),
+        claims: std::collections::BTreeMap::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::jwk::JwkSet;
 use safeconduct_app::ports::{Away, Back, Exchanged, IdentityError, LoggedOut, SaidAbout};
 use safeconduct_lifecycle::Vouched;
-use safeconduct_model::Timestamp;
+use safeconduct_model::{Timestamp, Words};
 use serde::Deserialize;
 use tokio::{sync::Mutex, time::Instant};
 use zeroize::Zeroizing;
@@ -145,7 +145,13 @@ impl Provider {
                     let subject = claims.text("sub").ok_or_else(|| refused("the token does not say whom it is about"))?.to_owned();
                     // What it gets is over when its own token is: an exchange never widens.
                     let left = claims.seconds_left(now).ok_or_else(|| refused("it is over"))?;
+                    // A forbid could look for what is left out: nothing that is there is.
+                    let kept = workload.keep.iter().filter_map(|name| Some((name.clone(), claims.shown(name)?)));
+                    let kept = kept.map(|(name, value)| Some((name, Words::new(&value).ok()?))).collect::<Option<_>>();
+                    let kept =
+                        kept.ok_or_else(|| refused("a claim that is to be kept has characters that can't be shown, or is too long"))?;
                     return Ok(Exchanged {
+                        claims: kept,
                         provider: self.settings.name.clone(),
                         issuer: self.settings.issuer.clone(),
                         subject,
@@ -179,6 +185,7 @@ impl Provider {
                 session: claims.text("sid").map(str::to_owned),
                 authenticated_at: claims.authenticated_at(),
                 methods: methods.take(METHODS).map(str::to_owned).collect(),
+                claims: std::collections::BTreeMap::new(),
             },
         })
     }

@@ -11,6 +11,8 @@ use serde::Deserialize;
 
 use crate::outward::is_permitted;
 
+/// Most claims of a workload's token that are kept.
+const MOST_KEPT: usize = 16;
 /// Longest that what a workload gets for a token lasts, in seconds.
 const LONGEST_EXCHANGED: u64 = 3600;
 
@@ -48,6 +50,8 @@ struct WorkloadSettings {
     name: String,
     audience: String,
     claims: BTreeMap<String, String>,
+    #[serde(default)]
+    keep: Vec<String>,
     lasts: Option<String>,
 }
 
@@ -58,6 +62,8 @@ pub(crate) struct Workload {
     pub audience: String,
     /// Each must be so; a `*` at the end stands for any end.
     pub claims: BTreeMap<String, String>,
+    /// Claims that policy and approvers are shown.
+    pub keep: Vec<String>,
     pub lasts: Ttl,
 }
 
@@ -224,7 +230,12 @@ impl WorkloadSettings {
         if self.claims.is_empty() || !self.claims.iter().all(says_who) {
             return Err(format!("`{name}`: `claims` must say which tokens are its own, such as {{ sub = \"repo:acme/orders:*\" }}"));
         }
-        Ok(Workload { name, audience: self.audience, claims: self.claims, lasts })
+        let plain =
+            |claim: &String| !claim.is_empty() && claim.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/".contains(&byte));
+        if self.keep.len() > MOST_KEPT || !self.keep.iter().all(plain) {
+            return Err(format!("`{name}`: `keep` names at most {MOST_KEPT} claims, of letters, digits and `_-.:/`"));
+        }
+        Ok(Workload { name, audience: self.audience, claims: self.claims, keep: self.keep, lasts })
     }
 }
 

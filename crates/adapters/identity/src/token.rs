@@ -119,6 +119,16 @@ impl Claims {
         }
     }
 
+    /// What it says, as one text, if it says one thing.
+    pub fn shown(&self, claim: &str) -> Option<String> {
+        match self.0.get(claim)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(said) => Some(said.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
     pub fn has(&self, claim: &str) -> bool {
         self.0.contains_key(claim)
     }

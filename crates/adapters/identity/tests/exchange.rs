@@ -9,7 +9,8 @@ use support::House;
 
 fn workloads() -> Value {
     json!({ "workloads": [
-        { "name": "deployer", "audience": "gate", "claims": { "sub": "repo:acme/orders:ref:refs/heads/main", "environment": "prod*" }, "lasts": "10m" },
+        { "name": "deployer", "audience": "gate", "claims": { "sub": "repo:acme/orders:ref:refs/heads/main", "environment": "prod*" },
+          "keep": ["sha", "run", "protected", "teams", "missing"], "lasts": "10m" },
         { "name": "alice", "audience": "gate", "claims": { "sub": "somebody" } },
         { "name": "nobody", "audience": "gate", "claims": { "sub": "nobody" } },
     ] })
@@ -39,6 +40,27 @@ async fn a_workload_gets_a_short_lived_token_for_its_own() {
     house.app.exchange_token(&house.provider.token(&right()), "::1").await.unwrap();
     house.advance(601);
     assert!(house.app.authenticate(&signed_in.token, "").await.is_err(), "ten minutes and no more");
+}
+
+#[tokio::test]
+async fn what_a_token_says_is_known_of_what_is_asked_with_it() {
+    let house = House::new(workloads()).await;
+    let mut claims = with("sha", json!("4b825dc"));
+    claims["run"] = json!(17);
+    claims["protected"] = json!(true);
+    // Nobody could compare a list with a text; what nobody asked to keep is not kept.
+    claims["teams"] = json!(["a", "b"]);
+    claims["email"] = json!("somebody@example.com");
+    let signed_in = house.app.exchange_token(&house.provider.token(&claims), "::1").await.unwrap();
+    let caller = house.app.authenticate(&signed_in.token, "::1").await.unwrap();
+    let kept: Vec<_> = caller.claims.iter().map(|(name, value)| format!("{name}={}", value.as_str())).collect();
+    assert_eq!(kept, ["protected=true", "run=17", "sha=4b825dc"]);
+    assert_eq!(signed_in.caller.claims, caller.claims);
+    // F46: what can't be shown is not left out of what somebody decides by.
+    for hidden in ["a\u{202e}b", "a\u{200b}b", ""] {
+        let token = house.provider.token(&with("sha", json!(hidden)));
+        assert_eq!(house.app.exchange_token(&token, "::1").await.unwrap_err().code, "SIGN-009", "{hidden:?}");
+    }
 }
 
 #[tokio::test]

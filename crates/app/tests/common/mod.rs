@@ -184,6 +184,7 @@ impl House {
             source: "127.0.0.1".to_owned(),
             signed_in_at: START,
             authenticated_at: Some(START),
+            claims: std::collections::BTreeMap::new(),
         }
     }
 

@@ -83,6 +83,7 @@ impl Gateway {
             source: "127.0.0.1".into(),
             signed_in_at: self.app.now(),
             authenticated_at: Some(self.app.now()),
+            claims: std::collections::BTreeMap::new(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Sessions, sign-ins, policy and the node: events that are recorded and little else.
 
-use safeconduct_model::{Digest, GrantId, PrincipalName, ResourceName, SessionId, SignInId, Timestamp};
+use std::collections::BTreeMap;
+
+use safeconduct_model::{Digest, GrantId, PrincipalName, ResourceName, SessionId, SignInId, Timestamp, Words};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Actor;
@@ -215,6 +217,9 @@ pub struct Vouched {
     /// How, in the words of RFC 8176 such as `pwd`, `otp`, `hwk`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
+    /// What else it said, as far as the settings keep it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, Words>,
 }
 
 /// Sign-ins, kept in one stream.

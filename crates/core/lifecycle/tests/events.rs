@@ -158,6 +158,7 @@ fn every_event() -> Vec<(StreamId, Event)> {
                 session: Some("s".into()),
                 authenticated_at: Some(at(-9)),
                 methods: vec!["pwd".into()],
+                claims: [("ref".to_owned(), safeconduct_model::Words::new("refs/heads/main").unwrap())].into(),
             })),
         },
         SignInEvent::SignedOut { sign_in, name: who(), by: by.clone(), at: at(0) },

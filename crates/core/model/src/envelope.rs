@@ -2,6 +2,8 @@
 //!
 //! Any byte changed gives another digest, and approvals count only toward the digest they were given for.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -52,6 +54,9 @@ pub struct Asked {
     pub sign_in: String,
     /// Seconds since the requester proved who they are; [`Asked::OLDEST_SIGN_IN_SECONDS`] if nobody says when that was.
     pub sign_in_age_seconds: u64,
+    /// What the token that a workload brought says, as far as the settings keep it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, Words>,
 }
 
 impl Asked {

@@ -30,6 +30,7 @@ fn envelope(scope: Scope, origin: Origin) -> Envelope {
             source: "127.0.0.1".into(),
             sign_in: "password".into(),
             sign_in_age_seconds: 60,
+            claims: std::collections::BTreeMap::new(),
         },
         origin,
         policy: Digest::of_bytes(b"policy"),

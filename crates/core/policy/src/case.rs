@@ -348,6 +348,7 @@ impl Source<'_> {
             source,
             sign_in: table.string("sign_in", problems).map_or("password", |(sign_in, _)| sign_in).to_owned(),
             sign_in_age_seconds: table.parsed::<Ttl>("sign_in_age", problems).map_or(60, Ttl::seconds),
+            claims: table.strings("claims", problems).into_iter().flatten().map(|(claim, _)| claim.to_owned()).collect(),
         };
         let approved_by = table.strings("approved_by", problems).map(|names| {
             let people = names.into_iter().filter_map(|found| self.known(table, found, problems));

@@ -30,6 +30,8 @@ pub struct AskedContext {
     /// `password`, `token` or `door`.
     pub sign_in: String,
     pub sign_in_age_seconds: u64,
+    /// `name=value`, of the token that a workload brought.
+    pub claims: BTreeSet<String>,
 }
 
 /// What is true at the moment of the decision: `context.now`. Hour and weekday are worked out in the resource's zone.
@@ -95,6 +97,7 @@ impl AskedContext {
             source: address(&asked.source),
             sign_in: asked.sign_in.clone(),
             sign_in_age_seconds: asked.sign_in_age_seconds,
+            claims: asked.claims.iter().map(|(name, value)| format!("{name}={}", value.as_str())).collect(),
         }
     }
 
@@ -105,7 +108,10 @@ impl AskedContext {
     }
 
     fn size_bytes(&self) -> usize {
-        self.reason.len() + self.ticket.as_ref().map_or(0, String::len) + self.sign_in.len()
+        self.reason.len()
+            + self.ticket.as_ref().map_or(0, String::len)
+            + self.sign_in.len()
+            + self.claims.iter().map(String::len).sum::<usize>()
     }
 }
 

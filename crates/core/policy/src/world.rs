@@ -200,6 +200,7 @@ fn asked(asked: &AskedContext) -> Result<Value, Unanswerable> {
         ("sign_in".to_owned(), text(&asked.sign_in)),
         // Ages beyond a century are a century: Cedar counts milliseconds in 64 bits.
         ("sign_in_age".to_owned(), Value::new_duration(format!("{}s", asked.sign_in_age_seconds.min(Asked::OLDEST_SIGN_IN_SECONDS)))),
+        ("claims".to_owned(), texts(&asked.claims)),
     ];
     if let Some(ticket) = &asked.ticket {
         fields.push(("ticket".to_owned(), text(ticket)));

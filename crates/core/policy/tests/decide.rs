@@ -267,6 +267,7 @@ fn hour_and_weekday_are_the_resources_own() {
 fn context_carries_what_was_asked_and_what_is_so() {
     let text = "@id(\"x\") permit (principal, action == Action::\"write\", resource) when {
         context.asked has source && context.asked.source.isInRange(ip(\"10.0.0.0/8\")) && context.asked.duration <= duration(\"15m\") && context.asked.sign_in == \"password\"
+        && context.asked.claims.contains(\"ref=refs/heads/main\")
         && context.asked.sign_in_age < duration(\"1h\") && context.now.time > datetime(\"2026-01-01\") && context.now has facts
         && context.now.facts has has_where && context.now.facts.has_where && context.now.facts.objects.contains(\"public.orders\")
         && context.now.facts.statements == 1 && resource.labels.contains(\"env=test\") && resource has owner && principal in resource.owner };";
@@ -277,7 +278,7 @@ fn context_carries_what_was_asked_and_what_is_so() {
     let bob = person("bob", &["dba"]);
     let facts =
         FactsContext { statements: 1, has_where: Some(true), objects: ["public.orders".to_owned()].into(), ..FactsContext::default() };
-    let ask = |source: &str, facts: Option<&FactsContext>| {
+    let from = |source: &str, facts: Option<&FactsContext>, claims: &[&str]| {
         bundle
             .policy
             .decide(&Evaluation {
@@ -285,13 +286,19 @@ fn context_carries_what_was_asked_and_what_is_so() {
                 resource: resource(&bundle, "db"),
                 operations: &OperationSet::from_iter([Operation::Write]),
                 exact: true,
-                asked: &AskedContext { source: safeconduct_policy::address(source), ..asked() },
+                asked: &AskedContext {
+                    source: safeconduct_policy::address(source),
+                    claims: claims.iter().map(|claim| (*claim).to_owned()).collect(),
+                    ..asked()
+                },
                 now: &NowContext { facts: facts.cloned(), ..now() },
                 approvals: Approvals::Unknown,
             })
             .outcome
     };
+    let ask = |source: &str, facts: Option<&FactsContext>| from(source, facts, &["run=17", "ref=refs/heads/main"]);
     assert_eq!(ask("10.1.2.3:5432", Some(&facts)), Outcome::Allow);
+    assert_eq!(from("10.1.2.3:5432", Some(&facts), &["ref=refs/heads/main2"]), Outcome::Deny);
     assert_eq!(ask("::ffff:10.1.2.3", Some(&facts)), Outcome::Allow, "an IPv4 address in IPv6 clothes is the IPv4 address");
     assert_eq!(ask("192.0.2.1", Some(&facts)), Outcome::Deny);
     assert_eq!(ask("no address", Some(&facts)), Outcome::Deny);

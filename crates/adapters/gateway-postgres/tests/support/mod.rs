@@ -160,6 +160,7 @@ impl World {
             source: "127.0.0.1:1".into(),
             signed_in_at: START,
             authenticated_at: Some(START),
+            claims: std::collections::BTreeMap::new(),
         }
     }
 

@@ -144,6 +144,7 @@ impl House {
             source: "::1".to_owned(),
             signed_in_at: self.app.now(),
             authenticated_at: Some(self.app.now()),
+            claims: std::collections::BTreeMap::new(),
         }
     }
 

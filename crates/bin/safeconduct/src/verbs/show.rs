@@ -74,6 +74,10 @@ pub fn describe(output: Output, request: &dto::AccessRequest) -> Result<String, 
         "asked",
         format!("{} from {}, signed in by {}", when(&request.asked_at), shown(&envelope.asked.source), shown(&envelope.asked.sign_in)),
     );
+    if !envelope.asked.claims.is_empty() {
+        let claims = envelope.asked.claims.iter().map(|(name, value)| format!("{name}={}", value.as_str()));
+        row("its token says", shown(&claims.collect::<Vec<_>>().join(", ")).to_string());
+    }
     match &envelope.origin {
         Origin::Asked => {}
         Origin::Held { session, in_transaction } => {

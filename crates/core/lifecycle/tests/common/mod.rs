@@ -120,6 +120,7 @@ pub fn envelope(number: u64, scope: Scope, decision: &Decision) -> Envelope {
             source: "127.0.0.1".into(),
             sign_in: "password".into(),
             sign_in_age_seconds: 60,
+            claims: std::collections::BTreeMap::new(),
         },
         origin: Origin::Asked,
         policy: decision.policy,

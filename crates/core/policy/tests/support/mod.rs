@@ -85,6 +85,7 @@ pub fn asked() -> AskedContext {
         source: None,
         sign_in: "password".to_owned(),
         sign_in_age_seconds: 5,
+        claims: std::collections::BTreeSet::new(),
     }
 }
 
