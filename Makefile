@@ -3,7 +3,7 @@
 .PHONY: help demo test check package web screens soak regress attack bench-pg fuzz properties
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: ## install what is missing, build, and run a gateway in front of a real PostgreSQL
 	@scripts/demo.sh
@@ -27,7 +27,7 @@ attack: ## every statement of PostgreSQL's tests sent by somebody who may only r
 fuzz: ## the fuzz targets over many seeded inputs: SEED=1 TIMES=1000000
 	@SEED=$${SEED:-1} TIMES=$${TIMES:-1000000} cargo test --locked -p safeconduct-fuzz --test brief -- --nocapture
 
-properties: ## the property tests over many cases nobody has seen: CASES=20000
+properties: ## the property tests over cases nobody has seen; CASES=20000 for those that name no number
 	@PROPTEST_CASES=$${CASES:-20000} cargo test --locked --no-fail-fast -p safeconduct-evidence -p safeconduct-ledger -p safeconduct-lifecycle \
 		-p safeconduct-model -p safeconduct-policy -p safeconduct-protocol -p safeconduct-sql
 
