@@ -222,8 +222,17 @@ fn f54_with_root_keys_a_gateway_starts_and_reloads_only_what_enough_of_them_sign
         [("SAFECONDUCT_SIGNATURES_ROOTS", roots_file.to_str().unwrap()), ("SAFECONDUCT_SIGNATURES_ROSTER", roster_file.to_str().unwrap())];
     let mut gateway = place.start_with(&settings);
     assert_eq!(fs::read_to_string(place.path("keys/roster-epoch")).unwrap().trim(), "2");
+    let doctor = |holds: bool, says: &str| {
+        let config = place.settings();
+        let mut doctor = support::command(&place.path("operator"), &["doctor", "--config", config.to_str().unwrap()]);
+        let said = String::from_utf8(doctor.envs(settings).output().unwrap().stdout).unwrap();
+        let level = if holds { "ok  " } else { "FAIL" };
+        assert!(said.lines().any(|line| line.starts_with(&format!("{level} gateway, roster: {says}"))), "{said}");
+    };
+    doctor(true, "epoch 2, people: 1, policies: 1; signed, as 2 of 3 root keys must");
     // Too few, then enough.
     draft("3", 1);
+    doctor(false, "1 of the root keys signed it, 2 must");
     gateway.signal("HUP");
     assert!(gateway.said("the roster is not believed").contains("1 of the root keys signed it, 2 must"));
     let newest = draft("3", 3);
@@ -252,4 +261,5 @@ fn f54_with_root_keys_a_gateway_starts_and_reloads_only_what_enough_of_them_sign
         .collect();
     fs::write(place.path("roster.json.sig"), resigned).unwrap();
     refused("its epoch is 2, and 3 was in force already");
+    doctor(false, "its epoch is 2, and 3 was in force already");
 }

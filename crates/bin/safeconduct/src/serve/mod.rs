@@ -6,7 +6,7 @@ pub mod config;
 mod keys;
 mod node;
 mod notify;
-mod roster;
+pub mod roster;
 
 use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 

@@ -10,6 +10,7 @@ use std::{
 
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use safeconduct_app::ports::Clock as _;
+use safeconduct_evidence::Roster;
 use safeconduct_gateway_postgres::{Finding, Level, SecretUnavailable, Secrets, inspect};
 use safeconduct_policy::Bundle;
 use safeconduct_system::SystemClock;
@@ -18,7 +19,7 @@ use super::Context;
 use crate::{
     failure::{Exit, Failure},
     output::{Output, Tone},
-    serve::{bundle, config::Config},
+    serve::{bundle, config::Config, roster},
 };
 
 /// Arguments of `doctor`.
@@ -61,6 +62,7 @@ pub async fn doctor(context: &Context, args: Doctor) -> Result<(), Failure> {
         store(config, &mut found);
         space(config, &mut found);
         listeners(config, &mut found);
+        roster(config, args.bundle.as_deref().or(config.bundle.as_deref()), &mut found);
     }
     let folder = args.bundle.or_else(|| config.and_then(|config| config.bundle));
     match folder {
@@ -222,6 +224,34 @@ fn listener(key: &str, at: SocketAddr) -> Finding {
             format!("{key}: {at} can't be listened on: {error}"),
             "see that this machine has the address, and the port's number",
         ),
+    }
+}
+
+/// What a start or a reload would make of the roster, before it is tried.
+fn roster(config: &Config, folder: Option<&Path>, found: &mut Vec<(String, Finding)>) {
+    let signed = match roster::read(config) {
+        Ok(None) => return,
+        Ok(Some(signed)) => signed,
+        Err(failure) => {
+            let why = failure.why.unwrap_or(failure.message);
+            return gateway(found, Finding::fail("roster", why, "see the operating guide, \"Root keys and the roster\""));
+        }
+    };
+    let read = Roster::prove(&signed.text, &signed.signatures, &signed.roots, &config.gateway, signed.highest_epoch);
+    let read = match read {
+        Ok(read) => read,
+        Err(invalid) => {
+            let next = "have it signed; until then the one in force stays, and no start succeeds";
+            return gateway(found, Finding::fail("roster", invalid.to_string(), next));
+        }
+    };
+    let (people, policies, needed, keys) = (read.people.len(), read.policies.len(), signed.roots.needed, signed.roots.keys.len());
+    let says = format!("epoch {}, people: {people}, policies: {policies}; signed, as {needed} of {keys} root keys must", read.epoch);
+    gateway(found, Finding::ok("roster", says));
+    let bundle = folder.and_then(|folder| Bundle::parse(&bundle::read(folder).ok()?).ok());
+    if let Some(bundle) = bundle.filter(|bundle| !read.policies.contains(&bundle.hash)) {
+        let says = format!("it does not name this bundle, {}: under it nothing but administration is allowed", bundle.hash);
+        gateway(found, Finding::fail("roster", says, format!("`key roster --epoch {} --policy {}`", read.epoch + 1, bundle.hash)));
     }
 }
 
