@@ -93,6 +93,7 @@ pub fn caller(name: &str, number: u64) -> Caller {
         source: "127.0.0.1".to_owned(),
         signed_in_at: safeconduct_testkit::START,
         authenticated_at: Some(safeconduct_testkit::START),
+        scopes: None,
     }
 }
 

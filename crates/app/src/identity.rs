@@ -9,16 +9,18 @@ use argon2::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parking_lot::RwLock;
 use safeconduct_lifecycle::{Actor, Evidence, SignInEvent, StreamId, Vouched};
-use safeconduct_model::{Asked, Digest, Operation, PrincipalKind, PrincipalName, SignInId, Timestamp, Ttl, Words};
+use safeconduct_model::{Asked, Digest, Operation, PrincipalKind, PrincipalName, SignInId, Timestamp, TokenScope, TokenScopes, Ttl, Words};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
     admin::OneTime,
+    last_use::{USES, Used, read_uses},
     node::{App, Writing},
-    ports::ValueChange,
+    ports::{Store, ValueChange},
     problem::{Problem, ProblemKind},
+    reach::Reach,
     turns::{Turn, Turns},
     world::{Work, World},
 };
@@ -54,6 +56,8 @@ pub struct Caller {
     pub signed_in_at: Timestamp,
     /// When the person proved who they are: before the sign-in, if an identity provider remembered them; `None` if it does not say when.
     pub authenticated_at: Option<Timestamp>,
+    /// What the token is narrowed to.
+    pub scopes: Option<TokenScopes>,
 }
 
 /// A sign-in that has just been made. The token is shown once.
@@ -74,24 +78,35 @@ pub struct TokenView {
     pub source: String,
     /// The identity provider that vouched for the person, by its name in the settings.
     pub provider: Option<String>,
+    /// What it is narrowed to.
+    pub scopes: Option<TokenScopes>,
+    /// To the second, and after a crash to a minute; `None` if it never was.
+    pub last_used_at: Option<Timestamp>,
+    pub last_used_from: Option<String>,
 }
 
 /// Everybody who is signed in.
 pub(crate) struct SignIns {
-    by_digest: RwLock<HashMap<String, SignIn>>,
+    pub by_digest: RwLock<HashMap<String, SignIn>>,
     hashing: Turns,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct SignIn {
-    sign_in: SignInId,
-    name: PrincipalName,
+pub(crate) struct SignIn {
+    pub sign_in: SignInId,
+    pub name: PrincipalName,
     method: String,
-    created_at: Timestamp,
-    expires_at: Timestamp,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
     source: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vouched: Option<Box<Vouched>>,
+    /// What it is narrowed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scopes: Option<TokenScopes>,
+    /// Stored apart.
+    #[serde(skip)]
+    pub used: Used,
 }
 
 /// A sign-in that is about to be made, of somebody who has proved who they are.
@@ -102,6 +117,7 @@ pub(crate) struct NewSignIn<'a> {
     pub source: &'a str,
     pub lasts_seconds: i64,
     pub vouched: Option<Box<Vouched>>,
+    pub scopes: Option<TokenScopes>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,13 +150,17 @@ impl Caller {
 
 impl SignIns {
     /// Those in the store that no reset or disabling has voided since, and whose link to who vouched for them still stands.
-    pub fn read(values: Vec<(String, Vec<u8>)>, world: &World) -> Self {
-        let read = values
+    pub async fn read(store: &dyn Store, world: &World) -> Result<Self, Problem> {
+        let read = store
+            .values(SIGN_INS)
+            .await?
             .into_iter()
             .filter_map(|(key, value)| Some((key, serde_json::from_slice::<SignIn>(&value).ok()?)))
             .filter(|(_, s)| world.secrets_void_before(&s.name).is_none_or(|reset| s.created_at >= reset))
             .filter(|(_, s)| s.vouched.as_ref().is_none_or(|v| world.directory.is_linked(&s.name, &v.issuer, &v.subject, s.created_at)));
-        Self { by_digest: RwLock::new(read.collect()), hashing: Turns::new(HASHES_AT_ONCE, HASHES_WAITING) }
+        let mut by_digest = read.collect();
+        read_uses(store, &mut by_digest).await?;
+        Ok(Self { by_digest: RwLock::new(by_digest), hashing: Turns::new(HASHES_AT_ONCE, HASHES_WAITING) })
     }
 
     /// True if there is such a sign-in.
@@ -177,11 +197,20 @@ impl SignIns {
         self.by_digest.write().retain(|digest, sign_in| {
             let keep = !gone(sign_in);
             if !keep {
-                removed.push(ValueChange { kind: SIGN_INS.to_owned(), key: digest.clone(), value: None });
+                removed.extend(sign_in.removal(digest));
             }
             keep
         });
         removed
+    }
+}
+
+impl SignIn {
+    /// What to remove from the store when it is over.
+    fn removal(&self, digest: &str) -> impl Iterator<Item = ValueChange> + use<> {
+        let gone = |kind: &str, key: String| ValueChange { kind: kind.to_owned(), key, value: None };
+        let used = self.used.last.as_ref().map(|_| gone(USES, self.sign_in.to_string()));
+        std::iter::once(gone(SIGN_INS, digest.to_owned())).chain(used)
     }
 }
 
@@ -204,7 +233,16 @@ impl App {
             self.record_failed_sign_in(name, source).await?;
             return Err(wrong_password());
         };
-        self.open_sign_in(&person.name, PrincipalKind::Person, "password", source, seconds(self.node.settings.sign_in), stored).await
+        let new = NewSignIn {
+            name: &person.name,
+            kind: PrincipalKind::Person,
+            method: "password",
+            source,
+            lasts_seconds: seconds(self.node.settings.sign_in),
+            vouched: None,
+            scopes: None,
+        };
+        self.open_sign_in(new, stored).await
     }
 
     /// The name is kept only if somebody has it: a password typed in its place is not.
@@ -267,16 +305,26 @@ impl App {
         result
     }
 
-    /// Who a bearer token is.
+    /// Who a bearer token is, for a call of this reach. The one place that looks at a token.
     ///
     /// # Errors
-    /// `SIGN-002` for anything but a live sign-in of an enabled principal.
-    pub async fn authenticate(&self, bearer: &str, source: &str) -> Result<Caller, Problem> {
+    /// `SIGN-002` for anything but a live sign-in of an enabled principal; `SIGN-010` for a token whose scopes don't reach the call.
+    pub async fn authenticate(&self, bearer: &str, source: &str, reach: Reach) -> Result<Caller, Problem> {
         let digest = Digest::of_bytes(bearer.as_bytes()).to_string();
         let found = self.node.sign_ins.by_digest.read().get(&digest).cloned();
-        let sign_in = found.filter(|s| s.expires_at > self.now()).ok_or_else(Problem::not_signed_in)?;
+        let now = self.now();
+        let sign_in = found.filter(|s| s.expires_at > now).ok_or_else(Problem::not_signed_in)?;
         let world = self.world();
         let principal = world.directory.find(&sign_in.name).filter(|p| !p.disabled).ok_or_else(Problem::not_signed_in)?;
+        if self.is_idle(&sign_in, principal.kind, now) {
+            return Err(Problem::not_signed_in());
+        }
+        if reach.attended {
+            self.node.sign_ins.note_use(&digest, source, now);
+        }
+        if let Some(scopes) = sign_in.scopes.as_ref().filter(|scopes| !scopes.reach(reach.scopes)) {
+            return Err(out_of_reach(scopes, reach.scopes));
+        }
         Ok(Caller {
             name: sign_in.name,
             kind: principal.kind,
@@ -285,6 +333,7 @@ impl App {
             source: source.to_owned(),
             signed_in_at: sign_in.created_at,
             authenticated_at: sign_in.vouched.map_or(Some(sign_in.created_at), |vouched| vouched.authenticated_at),
+            scopes: sign_in.scopes,
         })
     }
 
@@ -302,7 +351,7 @@ impl App {
     /// `REQ-008` for what the caller may not see.
     pub async fn tokens(&self, caller: &Caller, of: &PrincipalName) -> Result<Vec<TokenView>, Problem> {
         self.may_see_tokens(caller, of)?;
-        let now = self.now();
+        let (world, now) = (self.world(), self.now());
         let mut tokens: Vec<TokenView> = self
             .node
             .sign_ins
@@ -310,6 +359,7 @@ impl App {
             .read()
             .values()
             .filter(|s| s.name == *of && s.expires_at > now)
+            .filter(|s| !world.directory.find(of).is_some_and(|p| self.is_idle(s, p.kind, now)))
             .map(|s| TokenView {
                 sign_in: s.sign_in.clone(),
                 method: s.method.clone(),
@@ -317,6 +367,9 @@ impl App {
                 expires_at: s.expires_at,
                 source: s.source.clone(),
                 provider: s.vouched.as_ref().map(|vouched| vouched.provider.clone()),
+                scopes: s.scopes.clone(),
+                last_used_at: s.used.last.as_ref().map(|last| last.at),
+                last_used_from: s.used.last.as_ref().map(|last| last.source.clone()),
             })
             .collect();
         tokens.sort_by_key(|t| std::cmp::Reverse(t.created_at));
@@ -366,7 +419,7 @@ impl App {
             .read()
             .iter()
             .filter(|(_, s)| ended.contains(&s.sign_in))
-            .map(|(digest, _)| ValueChange { kind: SIGN_INS.to_owned(), key: digest.clone(), value: None })
+            .flat_map(|(digest, s)| s.removal(digest))
             .collect();
         for ((holder, resource), of_holder) in self.node.door_secrets.lock().iter().filter(|((holder, _), _)| holder == name) {
             gone.extend(of_holder.iter().filter(|(id, _)| ended.contains(id)).map(|(id, verifier)| ValueChange {
@@ -382,28 +435,20 @@ impl App {
         Ok(())
     }
 
-    async fn open_sign_in(
-        &self,
-        name: &PrincipalName,
-        kind: PrincipalKind,
-        method: &str,
-        source: &str,
-        lasts_seconds: i64,
-        // The stored password that was proved.
-        proved: Option<Vec<u8>>,
-    ) -> Result<SignedIn, Problem> {
+    /// `proved` is the stored password that was proved.
+    async fn open_sign_in(&self, new: NewSignIn<'_>, proved: Option<Vec<u8>>) -> Result<SignedIn, Problem> {
         let (guard, work) = self.begin().await;
         // Checking a password takes a while: disabled, reset or changed meanwhile, it proves nothing.
-        let standing = work.world.directory.find(name).is_some_and(|p| !p.disabled);
-        if !standing || (proved.is_some() && self.stored_password(&work.world, name).await? != proved) {
+        let standing = work.world.directory.find(new.name).is_some_and(|p| !p.disabled);
+        if !standing || (proved.is_some() && self.stored_password(&work.world, new.name).await? != proved) {
             return Err(wrong_password());
         }
-        self.store_sign_in(guard, work, NewSignIn { name, kind, method, source, lasts_seconds, vouched: None }).await
+        self.store_sign_in(guard, work, new).await
     }
 
     /// Makes the sign-in part of this unit of work, and the unit true.
     pub(crate) async fn store_sign_in(&self, guard: Writing, mut work: Work, new: NewSignIn<'_>) -> Result<SignedIn, Problem> {
-        let NewSignIn { name, kind, method, source, lasts_seconds, vouched } = new;
+        let NewSignIn { name, kind, method, source, lasts_seconds, vouched, scopes } = new;
         let mut bytes = Zeroizing::new([0_u8; 32]);
         self.node.ports.entropy.fill(&mut *bytes)?;
         let token = Zeroizing::new(format!("sc_{}", URL_SAFE_NO_PAD.encode(*bytes)));
@@ -416,6 +461,8 @@ impl App {
             expires_at: now.plus_seconds(lasts_seconds),
             source: source.to_owned(),
             vouched: vouched.clone(),
+            scopes: scopes.clone(),
+            used: Used::default(),
         };
         let digest = Digest::of_bytes(token.as_bytes()).to_string();
         let value = serde_json::to_vec(&sign_in).map_err(|_| Problem::invalid("a sign-in can't be stored"))?;
@@ -431,6 +478,7 @@ impl App {
                 source: source.to_owned(),
                 at: now,
                 vouched: vouched.clone(),
+                scopes: scopes.clone(),
             },
         );
         self.node.ports.store.put_values(changes).await?;
@@ -450,6 +498,7 @@ impl App {
             source: source.to_owned(),
             signed_in_at: now,
             authenticated_at: vouched.map_or(Some(now), |vouched| vouched.authenticated_at),
+            scopes,
         };
         Ok(SignedIn { token, caller, expires_at })
     }
@@ -466,10 +515,17 @@ impl App {
         Ok(OneTime::Code { name: name.clone(), code, expires_at })
     }
 
-    pub(crate) async fn issue_token(&self, name: &PrincipalName) -> Result<OneTime, Problem> {
-        let made = self
-            .open_sign_in(name, PrincipalKind::Workload, "token", "issued", i64::from(self.node.settings.token_days) * 86_400, None)
-            .await?;
+    pub(crate) async fn issue_token(&self, name: &PrincipalName, scopes: Option<TokenScopes>) -> Result<OneTime, Problem> {
+        let new = NewSignIn {
+            name,
+            kind: PrincipalKind::Workload,
+            method: "token",
+            source: "issued",
+            lasts_seconds: i64::from(self.node.settings.token_days) * 86_400,
+            vouched: None,
+            scopes,
+        };
+        let made = self.open_sign_in(new, None).await?;
         Ok(OneTime::Token { name: name.clone(), token: made.token, sign_in: made.caller.sign_in, expires_at: made.expires_at })
     }
 
@@ -528,6 +584,17 @@ fn password_value(now: Timestamp, hash: &str) -> Vec<u8> {
 fn wrong_password() -> Problem {
     Problem::new("SIGN-001", ProblemKind::NotSignedIn, "wrong name or password")
         .next("an administrator can hand out a one-time code with `user reset-secret`")
+}
+
+fn out_of_reach(scopes: &TokenScopes, needed: &[TokenScope]) -> Problem {
+    let list = |scopes: &mut dyn Iterator<Item = TokenScope>| scopes.map(|scope| format!("`{scope}`")).collect::<Vec<_>>().join(" or ");
+    let takes = match needed {
+        [] => "no scope reaches this: it takes a token without scopes".to_owned(),
+        needed => format!("this takes {}", list(&mut needed.iter().copied())),
+    };
+    Problem::new("SIGN-010", ProblemKind::Denied, "this token is not for that")
+        .why(format!("it is for {} alone; {takes}", list(&mut scopes.iter())))
+        .next("use a token with the scope; an administrator makes one with `workload reset-secret`")
 }
 
 pub(crate) fn seconds(ttl: Ttl) -> i64 {

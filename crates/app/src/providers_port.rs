@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use safeconduct_lifecycle::Vouched;
-use safeconduct_model::{GroupName, PrincipalName, Timestamp, Ttl};
+use safeconduct_model::{GroupName, PrincipalName, Timestamp, TokenScopes, Ttl};
 
 use crate::ports::BoxFuture;
 
@@ -92,6 +92,8 @@ pub struct Exchanged {
     pub workload: PrincipalName,
     /// How long what it gets for it lasts.
     pub lasts: Ttl,
+    /// What that is narrowed to at most.
+    pub scopes: Option<TokenScopes>,
 }
 
 /// Whose sign-ins end: of this session there, or all of this subject.

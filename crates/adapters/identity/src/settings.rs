@@ -6,7 +6,7 @@ use std::{
 };
 
 use safeconduct_lifecycle::ADMINISTRATORS;
-use safeconduct_model::{GroupName, PrincipalName, SecretRef, Ttl};
+use safeconduct_model::{GroupName, PrincipalName, SecretRef, TokenScope, TokenScopes, Ttl};
 use serde::Deserialize;
 
 use crate::outward::is_permitted;
@@ -49,6 +49,7 @@ struct WorkloadSettings {
     audience: String,
     claims: BTreeMap<String, String>,
     lasts: Option<String>,
+    scopes: Option<BTreeSet<TokenScope>>,
 }
 
 /// A workload here, and what its token says.
@@ -59,6 +60,8 @@ pub(crate) struct Workload {
     /// Each must be so; a `*` at the end stands for any end.
     pub claims: BTreeMap<String, String>,
     pub lasts: Ttl,
+    /// What it gets is narrowed to these at most.
+    pub scopes: Option<TokenScopes>,
 }
 
 /// A provider that makes sense.
@@ -224,7 +227,8 @@ impl WorkloadSettings {
         if self.claims.is_empty() || !self.claims.iter().all(says_who) {
             return Err(format!("`{name}`: `claims` must say which tokens are its own, such as {{ sub = \"repo:acme/orders:*\" }}"));
         }
-        Ok(Workload { name, audience: self.audience, claims: self.claims, lasts })
+        let scopes = self.scopes.map(TokenScopes::try_from).transpose().map_err(|error| format!("`scopes`: {error}"))?;
+        Ok(Workload { name, audience: self.audience, claims: self.claims, lasts, scopes })
     }
 }
 

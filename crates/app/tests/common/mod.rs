@@ -184,6 +184,7 @@ impl House {
             source: "127.0.0.1".to_owned(),
             signed_in_at: START,
             authenticated_at: Some(START),
+            scopes: None,
         }
     }
 
@@ -307,6 +308,7 @@ pub fn settings(bundle_watched: bool) -> Settings {
         pending: ttl(3600),
         pending_per_principal: 5,
         sign_in: ttl(8 * 3600),
+        sign_in_idle: ttl(2 * 3600),
         token_days: 30,
         bundle_watched,
         signing_page: None,

@@ -40,6 +40,7 @@ impl Gateway {
             pending: ttl(3600),
             pending_per_principal: 5,
             sign_in: ttl(3600),
+            sign_in_idle: ttl(3600),
             token_days: 30,
             bundle_watched: false,
             signing_page: None,
@@ -83,6 +84,7 @@ impl Gateway {
             source: "127.0.0.1".into(),
             signed_in_at: self.app.now(),
             authenticated_at: Some(self.app.now()),
+            scopes: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Sessions, sign-ins, policy and the node: events that are recorded and little else.
 
-use safeconduct_model::{Digest, GrantId, PrincipalName, ResourceName, SessionId, SignInId, Timestamp};
+use safeconduct_model::{Digest, GrantId, PrincipalName, ResourceName, SessionId, SignInId, Timestamp, TokenScopes};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Actor;
@@ -230,6 +230,9 @@ pub enum SignInEvent {
         /// Set if somebody else vouched for the person.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vouched: Option<Box<Vouched>>,
+        /// What a token is narrowed to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scopes: Option<TokenScopes>,
     },
     SignedOut {
         sign_in: SignInId,

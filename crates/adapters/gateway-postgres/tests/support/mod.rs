@@ -160,6 +160,7 @@ impl World {
             source: "127.0.0.1:1".into(),
             signed_in_at: START,
             authenticated_at: Some(START),
+            scopes: None,
         }
     }
 
@@ -308,6 +309,7 @@ fn settings(ca_pem: String) -> Settings {
         pending: ttl(3600),
         pending_per_principal: 20,
         sign_in: ttl(8 * 3600),
+        sign_in_idle: ttl(8 * 3600),
         token_days: 7,
         bundle_watched: false,
         signing_page: None,

@@ -58,6 +58,7 @@ impl House {
             pending: ttl(3600),
             pending_per_principal: 20,
             sign_in: ttl(8 * 3600),
+            sign_in_idle: ttl(8 * 3600),
             token_days: 90,
             bundle_watched: false,
             signing_page: None,
@@ -144,6 +145,7 @@ impl House {
             source: "::1".to_owned(),
             signed_in_at: self.app.now(),
             authenticated_at: Some(self.app.now()),
+            scopes: None,
         }
     }
 
