@@ -47,6 +47,8 @@ pub struct Preview {
     pub facts: Option<Arc<Facts>>,
     /// Who could approve it.
     pub eligible: Vec<PrincipalName>,
+    /// True if nothing but the age of the caller's sign-in is in the way.
+    pub sign_in_again: bool,
 }
 
 /// An asking with everything worked out but policy's answer.
@@ -108,7 +110,8 @@ impl App {
         let envelope = self.envelope(&submission, principal, &decision, &world, now)?;
         let waits = matches!(decision.outcome, Outcome::NeedApproval { .. });
         let eligible = if waits { names(&world.eligible(&envelope, submission.facts.as_deref(), now)) } else { Vec::new() };
-        Ok(Preview { decision, facts: submission.facts, eligible })
+        let sign_in_again = decision.outcome == Outcome::Deny && passes_with_a_new_sign_in(&world, &submission, principal, resource, now);
+        Ok(Preview { decision, facts: submission.facts, eligible, sign_in_again })
     }
 
     fn submission(&self, caller: &Caller, new: NewAccessRequest) -> Result<Submission, Problem> {

@@ -182,7 +182,10 @@ async fn whoever_only_has_to_sign_in_again_is_told_so() {
     let read = || window(&[safeconduct_model::Operation::Read], 600);
     let old = house.app.ask(&house.caller("alice"), read()).await.unwrap_err();
     assert_eq!((old.code, old.why.as_deref()), ("REQ-010", Some("yours is 10 minutes old")));
+    let preview = async |who: &safeconduct_app::Caller| house.app.preview(who, read()).await.unwrap();
+    assert!(preview(&house.caller("alice")).await.sign_in_again);
     let young = safeconduct_app::Caller { authenticated_at: Some(house.app.now()), ..house.caller("alice") };
+    assert!(!preview(&young).await.sign_in_again);
     house.app.ask(&young, read()).await.unwrap();
     // Where a new one would not help, nothing is said of it; and to whom the resource does not exist, not even that.
     let write = window(&[safeconduct_model::Operation::Write], 600);
