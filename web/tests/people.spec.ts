@@ -167,7 +167,7 @@ test("f56 a workload's token that is for looking alone is approved as that, look
   const token = await ann.getByLabel("one-time secret").locator("code").innerText();
   const signIns = async () => {
     await ann.goto("/people?show=workloads");
-    await ann.getByRole("listitem", { name: "nightly" }).getByRole("button", { name: "Sign-ins" }).click();
+    await ann.getByRole("listitem", { name: "nightly" }).getByRole("button", { name: "Tokens" }).click();
     return ann.getByRole("dialog").getByRole("listitem");
   };
   await expect(await signIns()).toContainText("read only");
@@ -188,7 +188,7 @@ test("a page that nobody has touched for a while says that it asks by itself", a
   await expect(bob.getByRole("heading").first()).toBeVisible();
   const unattended = async (why: string) => {
     const asked = bob.waitForRequest((request) => request.url().includes("/api/v1/access-requests"));
-    await gateway.pending(why);
+    await gateway.pending(why, `delete from orders where note = '${why}'`);
     return (await (await asked).allHeaders())["x-safeconduct-unattended"];
   };
   expect(await unattended("while somebody looks")).toBeUndefined();
