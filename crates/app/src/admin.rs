@@ -17,8 +17,9 @@ use safeconduct_policy::{Approvals, Bundle, BundleFiles};
 use zeroize::Zeroizing;
 
 use crate::{
-    identity::{CODE_SECONDS, CODES, Caller, PASSWORDS},
+    identity::{CODE_SECONDS, CODES, Caller},
     node::App,
+    passwords::PASSWORDS,
     ports::ValueChange,
     problem::{Problem, ProblemKind},
     requests::{AskedFor, NewAccessRequest},

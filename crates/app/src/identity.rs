@@ -1,17 +1,12 @@
-//! Signing in: passwords of people, tokens of workloads, and who a bearer token is. Only digests and verifiers are kept.
+//! Signing in: people, tokens of workloads, and who a bearer token is. Only digests are kept.
 
 use std::collections::HashMap;
 
-use argon2::{
-    Argon2,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
-};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parking_lot::RwLock;
 use safeconduct_lifecycle::{Actor, Evidence, SignInEvent, StreamId, Vouched};
 use safeconduct_model::{Asked, Digest, Operation, PrincipalKind, PrincipalName, SignInId, Timestamp, TokenScope, TokenScopes, Ttl, Words};
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -27,15 +22,9 @@ use crate::{
 
 /// Kind of stored values: sign-ins by the digest of their token.
 pub(crate) const SIGN_INS: &str = "sign-in";
-/// Kind of stored values: password hashes by name.
-pub(crate) const PASSWORDS: &str = "password";
 /// Kind of stored values: one-time codes by name.
 pub(crate) const CODES: &str = "code";
 
-/// Shortest password, in characters.
-const SHORTEST_PASSWORD: usize = 12;
-/// Longest password, in bytes.
-const LONGEST_PASSWORD: usize = 1024;
 /// How long a one-time code lasts, in seconds.
 pub(crate) const CODE_SECONDS: i64 = 24 * 3600;
 /// Password hashes worked out at the same time: each takes 19 MiB.
@@ -121,9 +110,9 @@ pub(crate) struct NewSignIn<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Code {
-    digest: Digest,
-    expires_at: Timestamp,
+pub(crate) struct Code {
+    pub digest: Digest,
+    pub expires_at: Timestamp,
 }
 
 impl Caller {
@@ -175,7 +164,7 @@ impl SignIns {
     }
 
     /// Waits for its turn to work out a hash; not at all if too many wait already.
-    async fn turn(&self) -> Result<Turn<'_>, Problem> {
+    pub async fn turn(&self) -> Result<Turn<'_>, Problem> {
         let busy = || Problem::new("SIGN-005", ProblemKind::TooMany, "too many sign-ins at once").next("try again");
         self.hashing.take().await.ok_or_else(busy)
     }
@@ -255,54 +244,6 @@ impl App {
         let at = work.now;
         work.push(StreamId::SignIns, SignInEvent::SignInFailed { name, source: source.to_owned(), at });
         self.commit(guard, work).await
-    }
-
-    /// Chooses a password with a one-time code, which is used up.
-    ///
-    /// # Errors
-    /// `SIGN-003` for a wrong, used or old code, `SIGN-004` for a password that is too short or long.
-    pub async fn choose_password(&self, name: &str, code: Zeroizing<String>, password: Zeroizing<String>) -> Result<(), Problem> {
-        let wrong = || Problem::new("SIGN-003", ProblemKind::NotSignedIn, "wrong or used code").next("ask an administrator for a new one");
-        check_strength(&password)?;
-        let name: PrincipalName = name.parse().map_err(|_| wrong())?;
-        let stored = self.node.ports.store.value(CODES, name.as_str()).await?;
-        let stored: Code = stored.and_then(|value| serde_json::from_slice(&value).ok()).ok_or_else(wrong)?;
-        let given = Digest::of_bytes(code.trim().as_bytes());
-        let void_before = self.world().secrets_void_before(&name);
-        let void = void_before.is_some_and(|reset| stored.expires_at.plus_seconds(-CODE_SECONDS) < reset);
-        let matches: bool = stored.digest.as_bytes().ct_eq(given.as_bytes()).into();
-        let enabled = self.world().directory.find(&name).is_some_and(|p| !p.disabled && p.kind == PrincipalKind::Person);
-        if void || !matches || !enabled || stored.expires_at <= self.now() {
-            return Err(wrong());
-        }
-        let hash = self.hash_password(password).await?;
-        let (guard, mut work) = self.begin().await;
-        let now = work.now;
-        // Used up once, also by two at the same time; and it is still this code that counts.
-        let code = self.node.ports.store.value(CODES, name.as_str()).await?;
-        let still: Option<Code> = code.as_deref().and_then(|value| serde_json::from_slice(value).ok());
-        let enabled = work.world.directory.find(&name).is_some_and(|p| !p.disabled);
-        if !enabled || still.is_none_or(|still| still.digest != stored.digest) {
-            return Err(wrong());
-        }
-        let used_up = ValueChange { kind: CODES.to_owned(), key: name.to_string(), value: None };
-        self.node.ports.store.put_values(vec![used_up]).await?;
-        work.push(StreamId::SignIns, SignInEvent::PasswordChosen { name: name.clone(), at: now });
-        let result = match self.commit(guard, work).await {
-            // Recorded before it works. What a reset in between took away was chosen before it and stays away.
-            Ok(()) => {
-                let chosen = ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(password_value(now, &hash)) };
-                self.node.ports.store.put_values(vec![chosen]).await.map_err(Problem::from)
-            }
-            Err(problem) => Err(problem),
-        };
-        // The code is as good as before, unless there is a newer one. If this can't be undone either, a new one is asked for.
-        if let (Err(_), Some(code)) = (&result, code)
-            && let Err(error) = self.node.ports.store.put_value_if_absent(CODES, name.as_str(), code).await
-        {
-            tracing::warn!(%error, %name, "a code is used up, and no password was chosen");
-        }
-        result
     }
 
     /// Who a bearer token is, for a call of this reach. The one place that looks at a token.
@@ -528,57 +469,6 @@ impl App {
         let made = self.open_sign_in(new, None).await?;
         Ok(OneTime::Token { name: name.clone(), token: made.token, sign_in: made.caller.sign_in, expires_at: made.expires_at })
     }
-
-    /// Sets a password at the machine. For the operator's first people only.
-    pub(crate) async fn set_password(&self, name: &PrincipalName, password: Zeroizing<String>) -> Result<(), Problem> {
-        check_strength(&password)?;
-        let hash = self.hash_password(password).await?;
-        let change = ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(password_value(self.now(), &hash)) };
-        Ok(self.node.ports.store.put_values(vec![change]).await?)
-    }
-
-    /// The stored password, unless a reset or disabling has voided it: then it only was not removed yet.
-    async fn stored_password(&self, world: &World, name: &PrincipalName) -> Result<Option<Vec<u8>>, Problem> {
-        let stored = self.node.ports.store.value(PASSWORDS, name.as_str()).await?;
-        let chosen_at = |value: &[u8]| {
-            let text = std::str::from_utf8(value).ok()?;
-            Some(Timestamp::from_micros(text.split_once(' ')?.0.parse().ok()?))
-        };
-        let void_before = world.secrets_void_before(name);
-        Ok(stored.filter(|value| chosen_at(value).is_some_and(|at| void_before.is_none_or(|reset| at >= reset))))
-    }
-
-    async fn hash_password(&self, password: Zeroizing<String>) -> Result<String, Problem> {
-        let failed = || Problem::new("SIGN-004", ProblemKind::Invalid, "this password can't be used");
-        let _turn = self.node.sign_ins.turn().await?;
-        tokio::task::spawn_blocking(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()))
-            .await
-            .map_err(|_| failed())?
-            .map_err(|_| failed())
-    }
-
-    /// Takes as long for names nobody has as for wrong passwords.
-    async fn check_password(&self, password: Zeroizing<String>, stored: Option<Vec<u8>>) -> Result<bool, Problem> {
-        let busy = || Problem::new("SIGN-005", ProblemKind::TooMany, "too many sign-ins at once").next("try again");
-        if password.len() > LONGEST_PASSWORD {
-            return Ok(false);
-        }
-        let _turn = self.node.sign_ins.turn().await?;
-        let checked = tokio::task::spawn_blocking(move || {
-            let stored = stored.and_then(|bytes| String::from_utf8(bytes).ok());
-            let Some(stored) = stored.as_deref().and_then(|text| text.split_once(' ')).map(|(_, hash)| hash) else {
-                let _ = Argon2::default().hash_password(password.as_bytes());
-                return false;
-            };
-            PasswordHash::new(stored).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
-        });
-        checked.await.map_err(|_| busy())
-    }
-}
-
-/// A password as it is stored: when it was chosen, and its hash.
-fn password_value(now: Timestamp, hash: &str) -> Vec<u8> {
-    format!("{} {hash}", now.micros()).into_bytes()
 }
 
 fn wrong_password() -> Problem {
@@ -599,13 +489,4 @@ fn out_of_reach(scopes: &TokenScopes, needed: &[TokenScope]) -> Problem {
 
 pub(crate) fn seconds(ttl: Ttl) -> i64 {
     i64::try_from(ttl.seconds()).unwrap_or(i64::MAX)
-}
-
-pub(crate) fn check_strength(password: &str) -> Result<(), Problem> {
-    let fit = password.chars().count() >= SHORTEST_PASSWORD && password.len() <= LONGEST_PASSWORD;
-    if fit {
-        Ok(())
-    } else {
-        Err(Problem::new("SIGN-004", ProblemKind::Invalid, format!("a password has at least {SHORTEST_PASSWORD} characters")))
-    }
 }

@@ -28,6 +28,7 @@ mod open_access;
 mod opened_sessions;
 mod outward;
 mod passkeys;
+mod passwords;
 pub mod ports;
 mod problem;
 mod providers;

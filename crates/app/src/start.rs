@@ -418,7 +418,7 @@ impl App {
     pub async fn operator_people(&self, people: Vec<Person>) -> Result<Vec<Option<crate::OneTime>>, Problem> {
         for password in people.iter().filter_map(|person| person.password.as_ref()) {
             // Before anybody is made: this can't be repeated once there is somebody.
-            crate::identity::check_strength(password)?;
+            crate::passwords::check_strength(password)?;
         }
         let (guard, mut work) = self.begin().await;
         if work.world.directory.iter().next().is_some() {
