@@ -242,6 +242,20 @@ mod tests {
     }
 
     #[test]
+    fn scopes_of_a_workload_are_scopes_of_tokens_and_one_at_least() {
+        let with = |scopes: &str| {
+            let workload = format!(r#"{{ "name": "ci", "audience": "g", "claims": {{ "sub": "x" }}, "scopes": {scopes} }}"#);
+            let text = format!(r#"{{ "corp": {{ "issuer": "https://idp.example", "workloads": [{workload}] }} }}"#);
+            serde_json::from_str(&text).map_err(|error| vec![error.to_string()]).and_then(check)
+        };
+        let narrowed = with(r#"["ledger", "read"]"#).unwrap();
+        assert_eq!(narrowed[0].workloads[0].scopes.as_ref().unwrap().to_string(), "read ledger");
+        for wrong in ["[]", r#"["all"]"#, r#""read""#] {
+            assert!(with(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn f45_an_issuer_on_this_machine_is_said_to_be_meant() {
         for issuer in ["https://localhost:1", "https://127.0.0.1", "https://[::1]:4", "https://169.254.169.254/x"] {
             assert!(problems("", issuer).contains("danger_local"), "{issuer}");
