@@ -94,6 +94,7 @@ pub fn caller(name: &str, number: u64) -> Caller {
         signed_in_at: safeconduct_testkit::START,
         authenticated_at: Some(safeconduct_testkit::START),
         claims: std::collections::BTreeMap::new(),
+        scopes: None,
     }
 }
 

@@ -108,7 +108,7 @@ async fn past(app: &App, store: &dyn Store) {
 fn sign_in(number: u64, at: Timestamp) -> SignInEvent {
     let name = parsed(&format!("p{}", number % PEOPLE));
     let (sign_in, method, source) = (SignInId::from_bits(number), "password".to_owned(), "127.0.0.1".to_owned());
-    SignInEvent::SignedIn { sign_in, name, method, source, vouched: None, at }
+    SignInEvent::SignedIn { sign_in, name, method, source, vouched: None, scopes: None, at }
 }
 
 fn caller(number: u64) -> Caller {
@@ -121,6 +121,7 @@ fn caller(number: u64) -> Caller {
         signed_in_at: safeconduct_testkit::START,
         authenticated_at: Some(safeconduct_testkit::START),
         claims: std::collections::BTreeMap::new(),
+        scopes: None,
     }
 }
 

@@ -146,3 +146,84 @@ for (const width of [1440, 360])
       expect(await ann.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
     }
   });
+
+test("f56 a workload's token that is for looking alone is approved as that, looks, and does nothing else", async ({ playwright, gateway, as }) => {
+  const ann = await as("ann");
+  await ann.goto("/people?show=workloads");
+  await ann.getByRole("button", { name: "New workload…" }).click();
+  const dialog = ann.getByRole("dialog");
+  await dialog.getByLabel("Name").fill("nightly");
+  await dialog.getByLabel("Shown as").fill("Nightly report");
+  await dialog.getByLabel("Its token is for").selectOption("looking");
+  await dialog.getByLabel("Why").fill("counts what happened");
+  await dialog.getByRole("button", { name: "Ask" }).click();
+  await expect(ann).toHaveURL(/\/access-requests\/rq-/);
+  const abe = await as("abe");
+  await abe.goto(new URL(ann.url()).pathname);
+  await expect(abe.getByText("its token is for read alone").first()).toBeVisible();
+  await abe.getByRole("button", { name: /^Approve/ }).click();
+  await abe.getByRole("button", { name: /^Approve/ }).last().click();
+  await ann.getByRole("button", { name: "Show its secret, once" }).click();
+  const token = await ann.getByLabel("one-time secret").locator("code").innerText();
+  const signIns = async () => {
+    await ann.goto("/people?show=workloads");
+    await ann.getByRole("listitem", { name: "nightly" }).getByRole("button", { name: "Tokens" }).click();
+    return ann.getByRole("dialog").getByRole("listitem");
+  };
+  await expect(await signIns()).toContainText("read only");
+  await expect(await signIns()).toContainText("Never used");
+  const job = await playwright.request.newContext({ baseURL: gateway.url, ignoreHTTPSErrors: true, extraHTTPHeaders: { authorization: `Bearer ${token}` } });
+  expect((await job.get("/api/v1/resources")).status()).toBe(200);
+  const refused = await job.post("/api/v1/access-requests", { data: {} });
+  expect([refused.status(), ((await refused.json()) as { code: string }).code]).toEqual([403, "SIGN-010"]);
+  expect(refused.headers()["www-authenticate"]).toBe('Bearer error="insufficient_scope", scope="request"');
+  await job.dispose();
+  await expect(await signIns()).toContainText(/Last used .* from 127\.0\.0\.1|Last used .* from ::1/);
+});
+
+test("a page that nobody has touched for a while says that it asks by itself", async ({ gateway, as }) => {
+  const bob = await as("bob");
+  await bob.clock.install();
+  await bob.goto("/approvals");
+  await expect(bob.getByRole("heading").first()).toBeVisible();
+  const unattended = async (why: string) => {
+    const asked = bob.waitForRequest((request) => request.url().includes("/api/v1/access-requests"));
+    await gateway.pending(why, `delete from orders where note = '${why}'`);
+    return (await (await asked).allHeaders())["x-safeconduct-unattended"];
+  };
+  expect(await unattended("while somebody looks")).toBeUndefined();
+  await bob.clock.fastForward("02:00");
+  expect(await unattended("while nobody does")).toBe("1");
+  await bob.keyboard.press("Shift");
+  expect(await unattended("and again")).toBeUndefined();
+});
+
+test("who only has to sign in again does so in another tab, and what they wrote stays", async ({ gateway, as, complaints }) => {
+  const alice = await as("alice");
+  let old = true;
+  await alice.route("**/api/v1/access-requests/preview", async (route) => {
+    const answer = await route.fetch();
+    const body = (await answer.json()) as { decision: { outcome: string; reasons: unknown[] } };
+    await route.fulfill({ response: answer, json: old ? { ...body, decision: { ...body.decision, outcome: "deny", reasons: [] }, sign_in_again: true } : body });
+  });
+  await alice.goto("/resources/orders-db");
+  await alice.getByLabel("Why").fill("a long and careful reason");
+  await expect(alice.getByTestId("verdict")).toContainText("Policy wants a newer sign-in for this.");
+  await expect(alice.getByRole("button", { name: "Ask", exact: true })).toBeDisabled();
+  const opened = alice.waitForEvent("popup");
+  await alice.getByRole("link", { name: "Sign in again" }).click();
+  const other = await opened;
+  await other.getByLabel("Name").fill("alice");
+  await other.getByLabel("Password").fill(gateway.password("alice"));
+  old = false;
+  await other.keyboard.press("Enter");
+  await expect(other.getByRole("heading", { name: "What you may do now" })).toBeVisible();
+  await other.close();
+  // As a browser does it for a tab that is looked at again.
+  await alice.evaluate(() => document.dispatchEvent(new Event("visibilitychange", { bubbles: true })));
+  await expect(alice.getByTestId("verdict")).toContainText("Allowed at once.");
+  await expect(alice.getByLabel("Why")).toHaveValue("a long and careful reason");
+  await alice.getByRole("button", { name: "Ask", exact: true }).click();
+  await expect(alice).toHaveURL(/\/access-requests\/rq-/);
+  complaints.length = 0;
+});

@@ -17,8 +17,9 @@ use safeconduct_policy::{Approvals, Bundle, BundleFiles};
 use zeroize::Zeroizing;
 
 use crate::{
-    identity::{CODE_SECONDS, CODES, Caller, PASSWORDS},
+    identity::{CODE_SECONDS, CODES, Caller},
     node::App,
+    passwords::PASSWORDS,
     ports::ValueChange,
     problem::{Problem, ProblemKind},
     requests::{AskedFor, NewAccessRequest},
@@ -123,8 +124,15 @@ impl App {
                     Ok(())
                 }
             }
-            Change::Disable { name } | Change::Enable { name } | Change::ResetSecret { name } | Change::AddMember { name, .. } => {
-                if known(name).is_none() { senseless(format!("there is no `{name}`")) } else { Ok(()) }
+            Change::ResetSecret { name, scopes: Some(_) } if known(name).is_some_and(|p| p.kind == PrincipalKind::Person) => {
+                senseless(format!("`{name}` is a person: only tokens of workloads have scopes"))
+            }
+            Change::Disable { name } | Change::Enable { name } | Change::ResetSecret { name, .. } | Change::AddMember { name, .. } => {
+                if known(name).is_none() {
+                    senseless(format!("there is no `{name}`"))
+                } else {
+                    Ok(())
+                }
             }
             Change::RemoveMember { group, name } => match known(name) {
                 Some(p) if p.is_in(group) => Ok(()),
@@ -214,7 +222,7 @@ impl App {
             Change::CreatePerson { name, display_name } => {
                 directory(work, DirectoryEvent::PersonCreated { name: name.clone(), display_name: display_name.clone(), at, by });
             }
-            Change::CreateWorkload { name, display_name } => {
+            Change::CreateWorkload { name, display_name, .. } => {
                 directory(work, DirectoryEvent::WorkloadCreated { name: name.clone(), display_name: display_name.clone(), at, by });
             }
             Change::Disable { name } => {
@@ -231,7 +239,7 @@ impl App {
                 directory(work, DirectoryEvent::MemberRemoved { group: group.clone(), name: name.clone(), at, by });
                 work.standing_changed = true;
             }
-            Change::ResetSecret { name } => {
+            Change::ResetSecret { name, .. } => {
                 directory(work, DirectoryEvent::SecretReset { name: name.clone(), at, by });
             }
             Change::EnrolKey { name, key } => {
@@ -335,10 +343,11 @@ impl App {
             return Err(Problem::not_found("access request"));
         }
         let AccessState::Settled { at: done_at, outcome: ExactOutcome::Executed { .. } } = access.state else { return Err(none()) };
-        let (Change::CreatePerson { name, .. } | Change::CreateWorkload { name, .. } | Change::ResetSecret { name }) = change else {
-            return Err(none());
+        let (name, scopes) = match change {
+            Change::CreatePerson { name, .. } => (name.clone(), None),
+            Change::CreateWorkload { name, scopes, .. } | Change::ResetSecret { name, scopes } => (name.clone(), scopes.clone()),
+            _ => return Err(none()),
         };
-        let name = name.clone();
         // Kept for later it would be a way into an account that somebody else has long been using.
         let replaced = self.world().secrets_void_before(&name).is_some_and(|reset| reset > done_at);
         if replaced || self.now() >= done_at.plus_seconds(CODE_SECONDS) {
@@ -350,7 +359,7 @@ impl App {
         }
         match kind {
             PrincipalKind::Person => self.issue_code(&name).await,
-            PrincipalKind::Workload => self.issue_token(&name).await,
+            PrincipalKind::Workload => self.issue_token(&name, scopes).await,
         }
     }
 

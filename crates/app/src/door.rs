@@ -311,6 +311,7 @@ impl App {
             self.node.doors.lock().remove(&id);
             return Err(DoorRefused::Unavailable);
         }
+        self.node.sign_ins.note_use_of(sign_in, &peer.ip().to_canonical().to_string(), now);
         Ok(DoorSession::new(self.clone(), door))
     }
 }

@@ -1,39 +1,30 @@
-//! Signing in: passwords of people, tokens of workloads, and who a bearer token is. Only digests and verifiers are kept.
+//! Signing in: people, tokens of workloads, and who a bearer token is. Only digests are kept.
 
 use std::collections::{BTreeMap, HashMap};
 
-use argon2::{
-    Argon2,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
-};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parking_lot::RwLock;
 use safeconduct_lifecycle::{Actor, Evidence, SignInEvent, StreamId, Vouched};
-use safeconduct_model::{Asked, Digest, Operation, PrincipalKind, PrincipalName, SignInId, Timestamp, Ttl, Words};
+use safeconduct_model::{Asked, Digest, Operation, PrincipalKind, PrincipalName, SignInId, Timestamp, TokenScope, TokenScopes, Ttl, Words};
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
     admin::OneTime,
+    last_use::{USES, Used, read_uses},
     node::{App, Writing},
-    ports::ValueChange,
+    ports::{Store, ValueChange},
     problem::{Problem, ProblemKind},
+    reach::Reach,
     turns::{Turn, Turns},
     world::{Work, World},
 };
 
 /// Kind of stored values: sign-ins by the digest of their token.
 pub(crate) const SIGN_INS: &str = "sign-in";
-/// Kind of stored values: password hashes by name.
-pub(crate) const PASSWORDS: &str = "password";
 /// Kind of stored values: one-time codes by name.
 pub(crate) const CODES: &str = "code";
 
-/// Shortest password, in characters.
-const SHORTEST_PASSWORD: usize = 12;
-/// Longest password, in bytes.
-const LONGEST_PASSWORD: usize = 1024;
 /// How long a one-time code lasts, in seconds.
 pub(crate) const CODE_SECONDS: i64 = 24 * 3600;
 /// Password hashes worked out at the same time: each takes 19 MiB.
@@ -56,6 +47,8 @@ pub struct Caller {
     pub authenticated_at: Option<Timestamp>,
     /// What else vouches for the caller, as far as the settings keep it: claims of the token a workload brought.
     pub claims: BTreeMap<String, Words>,
+    /// What the token is narrowed to.
+    pub scopes: Option<TokenScopes>,
 }
 
 /// A sign-in that has just been made. The token is shown once.
@@ -76,24 +69,35 @@ pub struct TokenView {
     pub source: String,
     /// The identity provider that vouched for the person, by its name in the settings.
     pub provider: Option<String>,
+    /// What it is narrowed to.
+    pub scopes: Option<TokenScopes>,
+    /// To the second, and after a crash to a minute; `None` if it never was.
+    pub last_used_at: Option<Timestamp>,
+    pub last_used_from: Option<String>,
 }
 
 /// Everybody who is signed in.
 pub(crate) struct SignIns {
-    by_digest: RwLock<HashMap<String, SignIn>>,
+    pub by_digest: RwLock<HashMap<String, SignIn>>,
     hashing: Turns,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct SignIn {
-    sign_in: SignInId,
-    name: PrincipalName,
+pub(crate) struct SignIn {
+    pub sign_in: SignInId,
+    pub name: PrincipalName,
     method: String,
-    created_at: Timestamp,
-    expires_at: Timestamp,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
     source: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vouched: Option<Box<Vouched>>,
+    /// What it is narrowed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scopes: Option<TokenScopes>,
+    /// Stored apart.
+    #[serde(skip)]
+    pub used: Used,
 }
 
 /// A sign-in that is about to be made, of somebody who has proved who they are.
@@ -104,12 +108,13 @@ pub(crate) struct NewSignIn<'a> {
     pub source: &'a str,
     pub lasts_seconds: i64,
     pub vouched: Option<Box<Vouched>>,
+    pub scopes: Option<TokenScopes>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Code {
-    digest: Digest,
-    expires_at: Timestamp,
+pub(crate) struct Code {
+    pub digest: Digest,
+    pub expires_at: Timestamp,
 }
 
 /// When somebody proved who they are, and what else was said of them: at the sign-in and nothing, unless a provider vouched for them.
@@ -142,13 +147,17 @@ impl Caller {
 
 impl SignIns {
     /// Those in the store that no reset or disabling has voided since, and whose link to who vouched for them still stands.
-    pub fn read(values: Vec<(String, Vec<u8>)>, world: &World) -> Self {
-        let read = values
+    pub async fn read(store: &dyn Store, world: &World) -> Result<Self, Problem> {
+        let read = store
+            .values(SIGN_INS)
+            .await?
             .into_iter()
             .filter_map(|(key, value)| Some((key, serde_json::from_slice::<SignIn>(&value).ok()?)))
             .filter(|(_, s)| world.secrets_void_before(&s.name).is_none_or(|reset| s.created_at >= reset))
             .filter(|(_, s)| s.vouched.as_ref().is_none_or(|v| world.directory.is_linked(&s.name, &v.issuer, &v.subject, s.created_at)));
-        Self { by_digest: RwLock::new(read.collect()), hashing: Turns::new(HASHES_AT_ONCE, HASHES_WAITING) }
+        let mut by_digest = read.collect();
+        read_uses(store, &mut by_digest).await?;
+        Ok(Self { by_digest: RwLock::new(by_digest), hashing: Turns::new(HASHES_AT_ONCE, HASHES_WAITING) })
     }
 
     /// True if there is such a sign-in.
@@ -163,7 +172,7 @@ impl SignIns {
     }
 
     /// Waits for its turn to work out a hash; not at all if too many wait already.
-    async fn turn(&self) -> Result<Turn<'_>, Problem> {
+    pub async fn turn(&self) -> Result<Turn<'_>, Problem> {
         let busy = || Problem::new("SIGN-005", ProblemKind::TooMany, "too many sign-ins at once").next("try again");
         self.hashing.take().await.ok_or_else(busy)
     }
@@ -185,11 +194,20 @@ impl SignIns {
         self.by_digest.write().retain(|digest, sign_in| {
             let keep = !gone(sign_in);
             if !keep {
-                removed.push(ValueChange { kind: SIGN_INS.to_owned(), key: digest.clone(), value: None });
+                removed.extend(sign_in.removal(digest));
             }
             keep
         });
         removed
+    }
+}
+
+impl SignIn {
+    /// What to remove from the store when it is over.
+    fn removal(&self, digest: &str) -> impl Iterator<Item = ValueChange> + use<> {
+        let gone = |kind: &str, key: String| ValueChange { kind: kind.to_owned(), key, value: None };
+        let used = self.used.last.as_ref().map(|_| gone(USES, self.sign_in.to_string()));
+        std::iter::once(gone(SIGN_INS, digest.to_owned())).chain(used)
     }
 }
 
@@ -212,7 +230,16 @@ impl App {
             self.record_failed_sign_in(name, source).await?;
             return Err(wrong_password());
         };
-        self.open_sign_in(&person.name, PrincipalKind::Person, "password", source, seconds(self.node.settings.sign_in), stored).await
+        let new = NewSignIn {
+            name: &person.name,
+            kind: PrincipalKind::Person,
+            method: "password",
+            source,
+            lasts_seconds: seconds(self.node.settings.sign_in),
+            vouched: None,
+            scopes: None,
+        };
+        self.open_sign_in(new, stored).await
     }
 
     /// The name is kept only if somebody has it: a password typed in its place is not.
@@ -227,64 +254,26 @@ impl App {
         self.commit(guard, work).await
     }
 
-    /// Chooses a password with a one-time code, which is used up.
+    /// Who a bearer token is, for a call of this reach. The one place that looks at a token.
     ///
     /// # Errors
-    /// `SIGN-003` for a wrong, used or old code, `SIGN-004` for a password that is too short or long.
-    pub async fn choose_password(&self, name: &str, code: Zeroizing<String>, password: Zeroizing<String>) -> Result<(), Problem> {
-        let wrong = || Problem::new("SIGN-003", ProblemKind::NotSignedIn, "wrong or used code").next("ask an administrator for a new one");
-        check_strength(&password)?;
-        let name: PrincipalName = name.parse().map_err(|_| wrong())?;
-        let stored = self.node.ports.store.value(CODES, name.as_str()).await?;
-        let stored: Code = stored.and_then(|value| serde_json::from_slice(&value).ok()).ok_or_else(wrong)?;
-        let given = Digest::of_bytes(code.trim().as_bytes());
-        let void_before = self.world().secrets_void_before(&name);
-        let void = void_before.is_some_and(|reset| stored.expires_at.plus_seconds(-CODE_SECONDS) < reset);
-        let matches: bool = stored.digest.as_bytes().ct_eq(given.as_bytes()).into();
-        let enabled = self.world().directory.find(&name).is_some_and(|p| !p.disabled && p.kind == PrincipalKind::Person);
-        if void || !matches || !enabled || stored.expires_at <= self.now() {
-            return Err(wrong());
-        }
-        let hash = self.hash_password(password).await?;
-        let (guard, mut work) = self.begin().await;
-        let now = work.now;
-        // Used up once, also by two at the same time; and it is still this code that counts.
-        let code = self.node.ports.store.value(CODES, name.as_str()).await?;
-        let still: Option<Code> = code.as_deref().and_then(|value| serde_json::from_slice(value).ok());
-        let enabled = work.world.directory.find(&name).is_some_and(|p| !p.disabled);
-        if !enabled || still.is_none_or(|still| still.digest != stored.digest) {
-            return Err(wrong());
-        }
-        let used_up = ValueChange { kind: CODES.to_owned(), key: name.to_string(), value: None };
-        self.node.ports.store.put_values(vec![used_up]).await?;
-        work.push(StreamId::SignIns, SignInEvent::PasswordChosen { name: name.clone(), at: now });
-        let result = match self.commit(guard, work).await {
-            // Recorded before it works. What a reset in between took away was chosen before it and stays away.
-            Ok(()) => {
-                let chosen = ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(password_value(now, &hash)) };
-                self.node.ports.store.put_values(vec![chosen]).await.map_err(Problem::from)
-            }
-            Err(problem) => Err(problem),
-        };
-        // The code is as good as before, unless there is a newer one. If this can't be undone either, a new one is asked for.
-        if let (Err(_), Some(code)) = (&result, code)
-            && let Err(error) = self.node.ports.store.put_value_if_absent(CODES, name.as_str(), code).await
-        {
-            tracing::warn!(%error, %name, "a code is used up, and no password was chosen");
-        }
-        result
-    }
-
-    /// Who a bearer token is.
-    ///
-    /// # Errors
-    /// `SIGN-002` for anything but a live sign-in of an enabled principal.
-    pub async fn authenticate(&self, bearer: &str, source: &str) -> Result<Caller, Problem> {
+    /// `SIGN-002` for anything but a live sign-in of an enabled principal; `SIGN-010` for a token whose scopes don't reach the call.
+    pub async fn authenticate(&self, bearer: &str, source: &str, reach: Reach) -> Result<Caller, Problem> {
         let digest = Digest::of_bytes(bearer.as_bytes()).to_string();
         let found = self.node.sign_ins.by_digest.read().get(&digest).cloned();
-        let sign_in = found.filter(|s| s.expires_at > self.now()).ok_or_else(Problem::not_signed_in)?;
+        let now = self.now();
+        let sign_in = found.filter(|s| s.expires_at > now).ok_or_else(Problem::not_signed_in)?;
         let world = self.world();
         let principal = world.directory.find(&sign_in.name).filter(|p| !p.disabled).ok_or_else(Problem::not_signed_in)?;
+        if self.is_idle(&sign_in, principal.kind, now) {
+            return Err(Problem::not_signed_in());
+        }
+        if reach.attended {
+            self.node.sign_ins.note_use(&digest, source, now);
+        }
+        if let Some(scopes) = sign_in.scopes.as_ref().filter(|scopes| !scopes.reach(reach.scopes)) {
+            return Err(out_of_reach(scopes, reach.scopes));
+        }
         let (authenticated_at, claims) = vouched_for(sign_in.vouched, sign_in.created_at);
         Ok(Caller {
             name: sign_in.name,
@@ -295,6 +284,7 @@ impl App {
             signed_in_at: sign_in.created_at,
             authenticated_at,
             claims,
+            scopes: sign_in.scopes,
         })
     }
 
@@ -312,7 +302,7 @@ impl App {
     /// `REQ-008` for what the caller may not see.
     pub async fn tokens(&self, caller: &Caller, of: &PrincipalName) -> Result<Vec<TokenView>, Problem> {
         self.may_see_tokens(caller, of)?;
-        let now = self.now();
+        let (world, now) = (self.world(), self.now());
         let mut tokens: Vec<TokenView> = self
             .node
             .sign_ins
@@ -320,6 +310,7 @@ impl App {
             .read()
             .values()
             .filter(|s| s.name == *of && s.expires_at > now)
+            .filter(|s| !world.directory.find(of).is_some_and(|p| self.is_idle(s, p.kind, now)))
             .map(|s| TokenView {
                 sign_in: s.sign_in.clone(),
                 method: s.method.clone(),
@@ -327,6 +318,9 @@ impl App {
                 expires_at: s.expires_at,
                 source: s.source.clone(),
                 provider: s.vouched.as_ref().map(|vouched| vouched.provider.clone()),
+                scopes: s.scopes.clone(),
+                last_used_at: s.used.last.as_ref().map(|last| last.at),
+                last_used_from: s.used.last.as_ref().map(|last| last.source.clone()),
             })
             .collect();
         tokens.sort_by_key(|t| std::cmp::Reverse(t.created_at));
@@ -376,7 +370,7 @@ impl App {
             .read()
             .iter()
             .filter(|(_, s)| ended.contains(&s.sign_in))
-            .map(|(digest, _)| ValueChange { kind: SIGN_INS.to_owned(), key: digest.clone(), value: None })
+            .flat_map(|(digest, s)| s.removal(digest))
             .collect();
         for ((holder, resource), of_holder) in self.node.door_secrets.lock().iter().filter(|((holder, _), _)| holder == name) {
             gone.extend(of_holder.iter().filter(|(id, _)| ended.contains(id)).map(|(id, verifier)| ValueChange {
@@ -392,28 +386,20 @@ impl App {
         Ok(())
     }
 
-    async fn open_sign_in(
-        &self,
-        name: &PrincipalName,
-        kind: PrincipalKind,
-        method: &str,
-        source: &str,
-        lasts_seconds: i64,
-        // The stored password that was proved.
-        proved: Option<Vec<u8>>,
-    ) -> Result<SignedIn, Problem> {
+    /// `proved` is the stored password that was proved.
+    async fn open_sign_in(&self, new: NewSignIn<'_>, proved: Option<Vec<u8>>) -> Result<SignedIn, Problem> {
         let (guard, work) = self.begin().await;
         // Checking a password takes a while: disabled, reset or changed meanwhile, it proves nothing.
-        let standing = work.world.directory.find(name).is_some_and(|p| !p.disabled);
-        if !standing || (proved.is_some() && self.stored_password(&work.world, name).await? != proved) {
+        let standing = work.world.directory.find(new.name).is_some_and(|p| !p.disabled);
+        if !standing || (proved.is_some() && self.stored_password(&work.world, new.name).await? != proved) {
             return Err(wrong_password());
         }
-        self.store_sign_in(guard, work, NewSignIn { name, kind, method, source, lasts_seconds, vouched: None }).await
+        self.store_sign_in(guard, work, new).await
     }
 
     /// Makes the sign-in part of this unit of work, and the unit true.
     pub(crate) async fn store_sign_in(&self, guard: Writing, mut work: Work, new: NewSignIn<'_>) -> Result<SignedIn, Problem> {
-        let NewSignIn { name, kind, method, source, lasts_seconds, vouched } = new;
+        let NewSignIn { name, kind, method, source, lasts_seconds, vouched, scopes } = new;
         let mut bytes = Zeroizing::new([0_u8; 32]);
         self.node.ports.entropy.fill(&mut *bytes)?;
         let token = Zeroizing::new(format!("sc_{}", URL_SAFE_NO_PAD.encode(*bytes)));
@@ -426,6 +412,8 @@ impl App {
             expires_at: now.plus_seconds(lasts_seconds),
             source: source.to_owned(),
             vouched: vouched.clone(),
+            scopes: scopes.clone(),
+            used: Used::default(),
         };
         let digest = Digest::of_bytes(token.as_bytes()).to_string();
         let value = serde_json::to_vec(&sign_in).map_err(|_| Problem::invalid("a sign-in can't be stored"))?;
@@ -441,6 +429,7 @@ impl App {
                 source: source.to_owned(),
                 at: now,
                 vouched: vouched.clone(),
+                scopes: scopes.clone(),
             },
         );
         self.node.ports.store.put_values(changes).await?;
@@ -462,6 +451,7 @@ impl App {
             signed_in_at: now,
             authenticated_at,
             claims,
+            scopes,
         };
         Ok(SignedIn { token, caller, expires_at })
     }
@@ -478,63 +468,19 @@ impl App {
         Ok(OneTime::Code { name: name.clone(), code, expires_at })
     }
 
-    pub(crate) async fn issue_token(&self, name: &PrincipalName) -> Result<OneTime, Problem> {
-        let made = self
-            .open_sign_in(name, PrincipalKind::Workload, "token", "issued", i64::from(self.node.settings.token_days) * 86_400, None)
-            .await?;
+    pub(crate) async fn issue_token(&self, name: &PrincipalName, scopes: Option<TokenScopes>) -> Result<OneTime, Problem> {
+        let new = NewSignIn {
+            name,
+            kind: PrincipalKind::Workload,
+            method: "token",
+            source: "issued",
+            lasts_seconds: i64::from(self.node.settings.token_days) * 86_400,
+            vouched: None,
+            scopes,
+        };
+        let made = self.open_sign_in(new, None).await?;
         Ok(OneTime::Token { name: name.clone(), token: made.token, sign_in: made.caller.sign_in, expires_at: made.expires_at })
     }
-
-    /// Sets a password at the machine. For the operator's first people only.
-    pub(crate) async fn set_password(&self, name: &PrincipalName, password: Zeroizing<String>) -> Result<(), Problem> {
-        check_strength(&password)?;
-        let hash = self.hash_password(password).await?;
-        let change = ValueChange { kind: PASSWORDS.to_owned(), key: name.to_string(), value: Some(password_value(self.now(), &hash)) };
-        Ok(self.node.ports.store.put_values(vec![change]).await?)
-    }
-
-    /// The stored password, unless a reset or disabling has voided it: then it only was not removed yet.
-    async fn stored_password(&self, world: &World, name: &PrincipalName) -> Result<Option<Vec<u8>>, Problem> {
-        let stored = self.node.ports.store.value(PASSWORDS, name.as_str()).await?;
-        let chosen_at = |value: &[u8]| {
-            let text = std::str::from_utf8(value).ok()?;
-            Some(Timestamp::from_micros(text.split_once(' ')?.0.parse().ok()?))
-        };
-        let void_before = world.secrets_void_before(name);
-        Ok(stored.filter(|value| chosen_at(value).is_some_and(|at| void_before.is_none_or(|reset| at >= reset))))
-    }
-
-    async fn hash_password(&self, password: Zeroizing<String>) -> Result<String, Problem> {
-        let failed = || Problem::new("SIGN-004", ProblemKind::Invalid, "this password can't be used");
-        let _turn = self.node.sign_ins.turn().await?;
-        tokio::task::spawn_blocking(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()))
-            .await
-            .map_err(|_| failed())?
-            .map_err(|_| failed())
-    }
-
-    /// Takes as long for names nobody has as for wrong passwords.
-    async fn check_password(&self, password: Zeroizing<String>, stored: Option<Vec<u8>>) -> Result<bool, Problem> {
-        let busy = || Problem::new("SIGN-005", ProblemKind::TooMany, "too many sign-ins at once").next("try again");
-        if password.len() > LONGEST_PASSWORD {
-            return Ok(false);
-        }
-        let _turn = self.node.sign_ins.turn().await?;
-        let checked = tokio::task::spawn_blocking(move || {
-            let stored = stored.and_then(|bytes| String::from_utf8(bytes).ok());
-            let Some(stored) = stored.as_deref().and_then(|text| text.split_once(' ')).map(|(_, hash)| hash) else {
-                let _ = Argon2::default().hash_password(password.as_bytes());
-                return false;
-            };
-            PasswordHash::new(stored).is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
-        });
-        checked.await.map_err(|_| busy())
-    }
-}
-
-/// A password as it is stored: when it was chosen, and its hash.
-fn password_value(now: Timestamp, hash: &str) -> Vec<u8> {
-    format!("{} {hash}", now.micros()).into_bytes()
 }
 
 fn wrong_password() -> Problem {
@@ -542,15 +488,17 @@ fn wrong_password() -> Problem {
         .next("an administrator can hand out a one-time code with `user reset-secret`")
 }
 
-pub(crate) fn seconds(ttl: Ttl) -> i64 {
-    i64::try_from(ttl.seconds()).unwrap_or(i64::MAX)
+fn out_of_reach(scopes: &TokenScopes, needed: &[TokenScope]) -> Problem {
+    let list = |scopes: &mut dyn Iterator<Item = TokenScope>| scopes.map(|scope| format!("`{scope}`")).collect::<Vec<_>>().join(" or ");
+    let takes = match needed {
+        [] => "no scope reaches this: it takes a token without scopes".to_owned(),
+        needed => format!("this takes {}", list(&mut needed.iter().copied())),
+    };
+    Problem::new("SIGN-010", ProblemKind::Denied, "this token is not for that")
+        .why(format!("it is for {} alone; {takes}", list(&mut scopes.iter())))
+        .next("use a token with the scope; an administrator makes one with `workload reset-secret`")
 }
 
-pub(crate) fn check_strength(password: &str) -> Result<(), Problem> {
-    let fit = password.chars().count() >= SHORTEST_PASSWORD && password.len() <= LONGEST_PASSWORD;
-    if fit {
-        Ok(())
-    } else {
-        Err(Problem::new("SIGN-004", ProblemKind::Invalid, format!("a password has at least {SHORTEST_PASSWORD} characters")))
-    }
+pub(crate) fn seconds(ttl: Ttl) -> i64 {
+    i64::try_from(ttl.seconds()).unwrap_or(i64::MAX)
 }

@@ -59,6 +59,8 @@ pub struct Settings {
     pub pending_per_principal: usize,
     /// How long a person stays signed in.
     pub sign_in: Ttl,
+    /// A person's sign-in that nobody uses for this long is over before that.
+    pub sign_in_idle: Ttl,
     /// How many days a workload's token lasts.
     pub token_days: u16,
     /// True while a directory is watched for the bundle: whoever can write there can change policy.

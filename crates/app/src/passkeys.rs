@@ -85,7 +85,8 @@ impl App {
             }
         }
         let lasts_seconds = seconds(self.node.settings.sign_in);
-        self.store_sign_in(guard, work, NewSignIn { name: &name, kind, method: "passkey", source, lasts_seconds, vouched: None }).await
+        let new = NewSignIn { name: &name, kind, method: "passkey", source, lasts_seconds, vouched: None, scopes: None };
+        self.store_sign_in(guard, work, new).await
     }
 
     fn challenge_tag(&self, text: &str) -> Result<String, Problem> {

@@ -1,7 +1,7 @@
 //! Problems: what goes wrong for a caller, with a stable code, the reason and the next step. One page each in `docs/errors`.
 
 use safeconduct_lifecycle::Refused;
-use safeconduct_model::{Decision, NotCanonical, Timestamp};
+use safeconduct_model::{Asked, Decision, NotCanonical, Timestamp};
 
 use crate::ports::{NoEntropy, RecordingError, StoreError};
 
@@ -72,6 +72,17 @@ impl Problem {
         Self::new("REQ-002", ProblemKind::Denied, "policy denies it")
             .why(if reasons.is_empty() { "no policy permits it".to_owned() } else { reasons.join("; ") })
             .next("ask for less, or see what would be allowed with `policy explain`")
+    }
+
+    /// Policy says no to this sign-in, and would not to a new one.
+    pub(crate) fn old_sign_in(age_seconds: u64) -> Self {
+        let age = match age_seconds {
+            Asked::OLDEST_SIGN_IN_SECONDS.. => "nobody says how old yours is".to_owned(),
+            _ => format!("yours is {} minutes old", age_seconds / 60),
+        };
+        Self::new("REQ-010", ProblemKind::Denied, "policy wants a newer sign-in for this")
+            .why(age)
+            .next("sign in again, then ask again: in a browser in another tab, at a command line with `sign-in`")
     }
 
     pub(crate) fn frozen(why: &str) -> Self {

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parking_lot::Mutex;
 use safeconduct_lifecycle::{ADMINISTRATORS, Actor, DirectoryEvent, StreamId, Vouched};
-use safeconduct_model::{Change, Digest, PrincipalKind, PrincipalName, Timestamp};
+use safeconduct_model::{Change, Digest, PrincipalKind, PrincipalName, Timestamp, TokenScopes};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -164,8 +164,9 @@ impl App {
     /// Signs a workload in that brings a token of an issuer the settings trust (RFC 8693). The same token may be brought again while it is good.
     ///
     /// # Errors
-    /// `SIGN-009`, one answer for every token that is none of a workload here; `SIGN-006` if the issuer can't be asked for its keys.
-    pub async fn exchange_token(&self, token: &str, source: &str) -> Result<SignedIn, Problem> {
+    /// `SIGN-009`, one answer for every token that is none of a workload here; `SIGN-006` if the issuer can't be asked for its keys;
+    /// `REQ-001` if the settings leave it none of the scopes that are asked for.
+    pub async fn exchange_token(&self, token: &str, scopes: Option<TokenScopes>, source: &str) -> Result<SignedIn, Problem> {
         let not_known = || {
             Problem::new("SIGN-009", ProblemKind::NotSignedIn, "this token signs no workload in")
                 .next("the gateway's log says why; `[identity.NAME]` names issuer, audience and claims")
@@ -178,6 +179,12 @@ impl App {
                 tracing::info!(%error, source, "a workload's token did not sign it in");
                 return Err(not_known());
             }
+        };
+        let scopes = match (scopes, exchanged.scopes) {
+            (Some(asked), Some(most)) => {
+                Some(asked.and(&most).ok_or_else(|| Problem::invalid(format!("this workload's tokens are for `{most}` alone")))?)
+            }
+            (asked, most) => asked.or(most),
         };
         let (guard, work) = self.begin().await;
         let workload = work.world.directory.find(&exchanged.workload).filter(|p| p.kind == PrincipalKind::Workload && !p.disabled);
@@ -198,7 +205,7 @@ impl App {
         self.store_sign_in(
             guard,
             work,
-            NewSignIn { name, kind, method: "token-exchange", source, lasts_seconds, vouched: Some(Box::new(vouched)) },
+            NewSignIn { name, kind, method: "token-exchange", source, lasts_seconds, vouched: Some(Box::new(vouched)), scopes },
         )
         .await
     }
@@ -370,7 +377,15 @@ impl App {
 
     fn new_sign_in<'a>(&self, name: &'a PrincipalName, source: &'a str, vouched: Vouched) -> NewSignIn<'a> {
         let lasts_seconds = seconds(self.node.settings.sign_in);
-        NewSignIn { name, kind: PrincipalKind::Person, method: METHOD, source, lasts_seconds, vouched: Some(Box::new(vouched)) }
+        NewSignIn {
+            name,
+            kind: PrincipalKind::Person,
+            method: METHOD,
+            source,
+            lasts_seconds,
+            vouched: Some(Box::new(vouched)),
+            scopes: None,
+        }
     }
 }
 

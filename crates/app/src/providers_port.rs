@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use safeconduct_lifecycle::Vouched;
-use safeconduct_model::{GroupName, PrincipalName, Timestamp, Ttl, Words};
+use safeconduct_model::{GroupName, PrincipalName, Timestamp, TokenScopes, Ttl, Words};
 
 use crate::ports::BoxFuture;
 
@@ -94,6 +94,8 @@ pub struct Exchanged {
     pub lasts: Ttl,
     /// What of the token's claims the settings keep.
     pub claims: BTreeMap<String, Words>,
+    /// What that is narrowed to at most.
+    pub scopes: Option<TokenScopes>,
 }
 
 /// Whose sign-ins end: of this session there, or all of this subject.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use safeconduct_lifecycle::{Access, AccessState, Command};
 use safeconduct_model::{
     AccessRequestId, Action, Asked, Change, Decision, Envelope, Narrowing, Operation, OperationSet, Origin, Outcome, Principal,
-    PrincipalName, Resource, ResourceKind, ResourceName, Scope, SqlAction, Timestamp, Ttl, Words,
+    PrincipalKind, PrincipalName, Resource, ResourceKind, ResourceName, Scope, SqlAction, Timestamp, Ttl, Words,
 };
 use safeconduct_policy::{Approvals, AskedContext};
 use safeconduct_sql::{Facts, StatementKind};
@@ -47,6 +47,8 @@ pub struct Preview {
     pub facts: Option<Arc<Facts>>,
     /// Who could approve it.
     pub eligible: Vec<PrincipalName>,
+    /// True if nothing but the age of the caller's sign-in is in the way.
+    pub sign_in_again: bool,
 }
 
 /// An asking with everything worked out but policy's answer.
@@ -83,7 +85,8 @@ impl App {
     ///
     /// # Errors
     /// `REQ-001` for what can't be asked, `REQ-002` if policy denies, `REQ-003` for too long, `REQ-004` if nobody could approve,
-    /// `REQ-005` for too many waiting, `RES-001` for a resource the caller may not know.
+    /// `REQ-005` for too many waiting,
+    /// `REQ-010` if policy wants a newer sign-in, `RES-001` for a resource the caller may not know.
     pub async fn ask(&self, caller: &Caller, new: NewAccessRequest) -> Result<AccessView, Problem> {
         let submission = self.submission(caller, new)?;
         let Submitted { access, merged, .. } = self.submit(submission).await?;
@@ -107,7 +110,8 @@ impl App {
         let envelope = self.envelope(&submission, principal, &decision, &world, now)?;
         let waits = matches!(decision.outcome, Outcome::NeedApproval { .. });
         let eligible = if waits { names(&world.eligible(&envelope, submission.facts.as_deref(), now)) } else { Vec::new() };
-        Ok(Preview { decision, facts: submission.facts, eligible })
+        let sign_in_again = decision.outcome == Outcome::Deny && passes_with_a_new_sign_in(&world, &submission, principal, resource, now);
+        Ok(Preview { decision, facts: submission.facts, eligible, sign_in_again })
     }
 
     fn submission(&self, caller: &Caller, new: NewAccessRequest) -> Result<Submission, Problem> {
@@ -224,7 +228,11 @@ impl App {
             if !self.may_know_as(&world, principal, resource, &submission.asked.source, now) {
                 return Err(Problem::no_resource(resource.name.as_str()));
             }
-            let problem = Problem::denied_by_policy(&decision);
+            let problem = if passes_with_a_new_sign_in(&world, &submission, principal, resource, now) {
+                Problem::old_sign_in(submission.asked.sign_in_age_seconds)
+            } else {
+                Problem::denied_by_policy(&decision)
+            };
             if !self.node.floods.records_denial(&submission.requester, now) {
                 return Err(problem);
             }
@@ -396,7 +404,26 @@ fn check_shown(action: &Action) -> Result<(), Problem> {
 }
 
 fn judge_submission(world: &World, submission: &Submission, principal: &Principal, resource: &Resource, now: Timestamp) -> Decision {
-    let asked = AskedContext::of(&submission.asked, submission.duration);
+    judge_asked(world, submission, AskedContext::of(&submission.asked, submission.duration), principal, resource, now)
+}
+
+/// True if nothing but the age of the sign-in is in the way of a person, who can sign in again. A session at a door can't.
+fn passes_with_a_new_sign_in(world: &World, submission: &Submission, principal: &Principal, resource: &Resource, now: Timestamp) -> bool {
+    if principal.kind != PrincipalKind::Person || matches!(submission.origin, Origin::Held { .. }) {
+        return false;
+    }
+    let asked = AskedContext { sign_in_age_seconds: 0, ..AskedContext::of(&submission.asked, submission.duration) };
+    judge_asked(world, submission, asked, principal, resource, now).outcome != Outcome::Deny
+}
+
+fn judge_asked(
+    world: &World,
+    submission: &Submission,
+    asked: AskedContext,
+    principal: &Principal,
+    resource: &Resource,
+    now: Timestamp,
+) -> Decision {
     world.judge(
         &Question {
             principal,

@@ -15,6 +15,7 @@ use crate::{
     facts::FactsService,
     floods::Floods,
     identity::{CODES, SIGN_INS, SignIns},
+    last_use::USES,
     ledger::{behind_its_key, check_checkpoint},
     meters::Meters,
     node::{App, Node, Ports, Settings},
@@ -94,7 +95,7 @@ impl App {
         };
         if restored.is_some() {
             // Before the world is read: nobody is signed in, and no code is good, that the backup does not know to be used up.
-            forget(&ports, &[SIGN_INS, DOOR_SECRETS, CODES]).await?;
+            forget(&ports, &[SIGN_INS, USES, DOOR_SECRETS, CODES]).await?;
         }
         let high_water = store.high_water().await.map_err(Problem::from)?;
         let behind = high_water.map_or(0, |mark| (mark.micros() - ports.clock.now().micros()) / 1_000_000);
@@ -107,7 +108,7 @@ impl App {
             None => None,
         };
         world.trust = Arc::new(Trust { site: settings.site(), roster: None });
-        let sign_ins = SignIns::read(store.values(SIGN_INS).await.map_err(Problem::from)?, &world);
+        let sign_ins = SignIns::read(&*store, &world).await?;
         // A secret lives no longer than its sign-in and the grants it was made for, whatever the store still holds.
         let mut door_secrets = read_door_secrets(store.values(DOOR_SECRETS).await.map_err(Problem::from)?);
         door_secrets.retain(|(holder, resource), secrets| {
@@ -378,6 +379,7 @@ impl App {
         let (guard, mut work) = self.begin().await;
         let at = work.now;
         work.push(StreamId::Node, NodeEvent::Stopped { at });
+        self.write_uses(true).await;
         if let Err(problem) = self.commit(guard, work).await {
             tracing::error!(%problem, "the stop could not be recorded");
         }
@@ -416,7 +418,7 @@ impl App {
     pub async fn operator_people(&self, people: Vec<Person>) -> Result<Vec<Option<crate::OneTime>>, Problem> {
         for password in people.iter().filter_map(|person| person.password.as_ref()) {
             // Before anybody is made: this can't be repeated once there is somebody.
-            crate::identity::check_strength(password)?;
+            crate::passwords::check_strength(password)?;
         }
         let (guard, mut work) = self.begin().await;
         if work.world.directory.iter().next().is_some() {
@@ -427,8 +429,11 @@ impl App {
         let by = Actor::Gateway { cause: "operator".to_owned() };
         for person in &people {
             let (name, display_name) = (person.name.clone(), person.display_name.clone());
-            let create =
-                if person.workload { Change::CreateWorkload { name, display_name } } else { Change::CreatePerson { name, display_name } };
+            let create = if person.workload {
+                Change::CreateWorkload { name, display_name, scopes: None }
+            } else {
+                Change::CreatePerson { name, display_name }
+            };
             self.perform(&mut work, &by, &create).await?;
             for group in &person.groups {
                 self.perform(&mut work, &by, &Change::AddMember { group: group.clone(), name: person.name.clone() }).await?;
@@ -439,7 +444,7 @@ impl App {
         let mut handed_out = Vec::new();
         for person in people {
             handed_out.push(match (person.workload, person.password) {
-                (true, _) => Some(self.issue_token(&person.name).await?),
+                (true, _) => Some(self.issue_token(&person.name, None).await?),
                 (false, None) => Some(self.issue_code(&person.name).await?),
                 (false, Some(password)) => {
                     self.set_password(&person.name, password).await?;

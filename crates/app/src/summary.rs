@@ -156,10 +156,11 @@ fn of_directory(event: &DirectoryEvent) -> Summary {
 
 fn of_sign_in(event: &SignInEvent) -> Summary {
     match event {
-        SignInEvent::SignedIn { name, method, source, vouched, .. } => match vouched {
-            Some(vouched) => by(name, format!("signed in by {method} of {} from {source}", vouched.provider)),
-            None => by(name, format!("signed in by {method} from {source}")),
-        },
+        SignInEvent::SignedIn { name, method, source, vouched, scopes, .. } => {
+            let whose = vouched.as_ref().map_or_else(String::new, |vouched| format!(" of {}", vouched.provider));
+            let narrowed = scopes.as_ref().map_or_else(String::new, |scopes| format!(", for {scopes} alone"));
+            by(name, format!("signed in by {method}{whose} from {source}{narrowed}"))
+        }
         SignInEvent::SignedOut { name, by: who, .. } => {
             Summary { about: Some(name.clone()), ..by_actor(who, format!("{name} was signed out")) }
         }

@@ -43,6 +43,8 @@ impl App {
             self.commit(guard, work).await?;
         }
         self.retire_ended().await;
+        self.end_idle().await?;
+        self.write_uses(false).await;
         self.tell_left_out(false).await
     }
 

@@ -112,9 +112,9 @@ async fn a_one_time_secret_is_handed_out_once_to_who_asked_and_not_kept_for_late
     assert!(matches!(house.app.one_time(&house.caller("ann"), &id).await.unwrap(), OneTime::Code { .. }));
     assert_eq!(house.app.one_time(&house.caller("ann"), &id).await.unwrap_err().code, "ADMIN-002");
     // One that nobody fetched is no way in once another was handed out, or a day later.
-    let kept = house.changed(Change::ResetSecret { name: parsed("zed") }).await;
+    let kept = house.changed(Change::ResetSecret { name: parsed("zed"), scopes: None }).await;
     house.clock.advance(std::time::Duration::from_secs(60));
-    let newer = house.changed(Change::ResetSecret { name: parsed("zed") }).await;
+    let newer = house.changed(Change::ResetSecret { name: parsed("zed"), scopes: None }).await;
     assert_eq!(house.app.one_time(&house.caller("ann"), &kept).await.unwrap_err().code, "ADMIN-002");
     house.advance(24 * 3600).await;
     assert_eq!(house.app.one_time(&house.caller("ann"), &newer).await.unwrap_err().code, "ADMIN-002");

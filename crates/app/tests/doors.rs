@@ -262,7 +262,7 @@ async fn door_secrets_go_with_the_last_grant_the_sign_in_and_the_person() {
     house.app.sign_out(&alice).await.unwrap();
     assert!(house.app.door_open(proved, 0, peer()).await.is_err());
     let proved = open(house.app.connect(&alice, &resource, None).await.unwrap());
-    house.changed(Change::ResetSecret { name: parsed("alice") }).await;
+    house.changed(Change::ResetSecret { name: parsed("alice"), scopes: None }).await;
     assert!(house.app.door_open(proved, 0, peer()).await.is_err());
 }
 

@@ -161,13 +161,13 @@ async fn a_link_that_is_undone_ends_what_it_began_and_nothing_else() {
     assert_eq!(house.change("ann", unlink("idp|bob")).await.unwrap_err().code, "ADMIN-001", "not hers");
     assert!(house.change("bob", unlink("idp|alice")).await.is_err(), "administrators ask for it");
     house.changed(unlink("idp|alice")).await;
-    assert!(house.app.authenticate(&alice.token, "::1").await.is_err());
-    assert!(house.app.authenticate(&bob.token, "::1").await.is_ok());
+    assert!(house.app.authenticate(&alice.token, "::1", safeconduct_app::Reach::EVERY_TOKEN).await.is_err());
+    assert!(house.app.authenticate(&bob.token, "::1", safeconduct_app::Reach::EVERY_TOKEN).await.is_ok());
     assert!(house.app.take_over_sign_in(code, "my verifier", "::1").await.is_err(), "it was begun by the link");
     assert!(!works(), "door secrets of such a sign-in end with it");
     let house = house.crash().await;
-    assert!(house.app.authenticate(&alice.token, "::1").await.is_err());
-    assert!(house.app.authenticate(&bob.token, "::1").await.is_ok());
+    assert!(house.app.authenticate(&alice.token, "::1", safeconduct_app::Reach::EVERY_TOKEN).await.is_err());
+    assert!(house.app.authenticate(&bob.token, "::1", safeconduct_app::Reach::EVERY_TOKEN).await.is_ok());
     // Whom the settings do not name is nobody.
     house.app.set_identity_providers(Arc::clone(&corp) as _);
     corp.says.lock().as_mut().unwrap().person = None;
@@ -189,6 +189,35 @@ async fn f21_a_sign_in_of_unknown_age_is_old_to_policy() {
     corp.says.lock().as_mut().unwrap().vouched.authenticated_at = None;
     let unknown = corp.sign_in(&house.app).await.unwrap();
     assert!(house.app.ask(&unknown.caller, ask()).await.is_err(), "nobody says that it was within a century");
+}
+
+#[tokio::test]
+async fn f27_a_browsers_half_of_a_command_lines_sign_in_opens_nothing_and_is_finished_by_nobody_else() {
+    let (house, corp) = start().await;
+    corp.is_alice(&[]);
+    let sign_ins = async |name: &str| house.app.tokens(&house.caller("ann"), &parsed(name)).await.unwrap().len();
+    let line =
+        |verifier: &str| CommandLine { port: 40_000, challenge: URL_SAFE_NO_PAD.encode(Digest::of_bytes(verifier.as_bytes()).as_bytes()) };
+    let bring = async |verifier: &str| match corp.arrive(&house.app, Some(line(verifier))).await.unwrap() {
+        Arrived::HandOver { url } => url.split_once("code=").unwrap().1.to_owned(),
+        other => panic!("{other:?}"),
+    };
+    // Left, and not come back; come back, and not taken over.
+    house.app.leave_for_provider("corp", Some(line("hers"))).await.unwrap();
+    let code = bring("hers").await;
+    assert_eq!(sign_ins("alice").await, 0);
+    assert!(house.app.authenticate(&code, "::1", safeconduct_app::Reach::EVERY_TOKEN).await.is_err(), "a code is no token");
+    // The second half of somebody else uses it up, and is no sign-in of theirs either.
+    assert_eq!(house.app.take_over_sign_in(&code, "mallory's", "::1").await.unwrap_err().code, "SIGN-006");
+    assert_eq!(house.app.take_over_sign_in(&code, "hers", "::1").await.unwrap_err().code, "SIGN-006");
+    // A browser that was led to go on with another's ticket, or with a state that is not its own.
+    let (hers, his) =
+        (house.app.leave_for_provider("corp", None).await.unwrap(), house.app.leave_for_provider("corp", None).await.unwrap());
+    let returned = Returned { code: Some("code".to_owned()), state: corp.state.lock().clone(), ..Returned::default() };
+    assert_eq!(house.app.return_from_provider(&hers.ticket, returned.clone(), "::1").await.unwrap_err().code, "SIGN-006");
+    assert_eq!((sign_ins("alice").await, sign_ins("mallory").await), (0, 0));
+    house.app.return_from_provider(&his.ticket, returned, "::1").await.unwrap();
+    assert_eq!(sign_ins("alice").await, 1, "both halves of one");
 }
 
 async fn start() -> (House, Arc<Corp>) {

@@ -326,7 +326,7 @@ mod passkeys {
         let challenge = house.app.passkey_challenge().unwrap();
         let right = answer(&bob, &challenge, "bob", &OURS, SIGN_IN);
         let signed_in = sign_in(&house, right.clone()).await.unwrap();
-        let caller = house.app.authenticate(&signed_in.token, "").await.unwrap();
+        let caller = house.app.authenticate(&signed_in.token, "", safeconduct_app::Reach::EVERY_TOKEN).await.unwrap();
         assert_eq!((caller.name.as_str(), caller.method.as_str()), ("bob", "passkey"));
         assert_eq!(sign_in(&house, right).await.unwrap_err().code, "SIGN-008", "replayed");
     }
@@ -378,6 +378,48 @@ mod passkeys {
         assert!(sign_in(&house, with(&bob, &challenge, "bob", OURS)).await.is_err(), "what was taken away does not come back");
         house.changed(Change::RemoveKey { name: parsed("dora"), key: dora.public().to_string() }).await;
         assert!(sign_in(&house, with(&dora, &challenge, "dora", OURS)).await.is_err(), "removed");
+    }
+
+    #[tokio::test]
+    async fn f27_what_one_person_began_another_does_not_finish() {
+        let house = House::new().await;
+        let (bob, dora) = (enrolled(&house, "bob").await, enrolled(&house, "dora").await);
+        let sign_ins = async |name: &str| house.app.tokens(&house.caller("ann"), &parsed(name)).await.unwrap().len();
+        // Bob's first try is half of one: his authenticator was touched, and did not check whose hand it was.
+        let challenge = house.app.passkey_challenge().unwrap();
+        let half = answer(&bob, &challenge, "bob", &Said { flags: 0x01, ..OURS }, SIGN_IN);
+        assert_eq!(sign_in(&house, half.clone()).await.unwrap_err().code, "SIGN-008");
+        assert_eq!((sign_ins("bob").await, sign_ins("dora").await), (0, 0));
+        // Whoever goes on with his challenge is who they are themselves: nothing of the first half is left.
+        let whole = answer(&dora, &challenge, "dora", &OURS, SIGN_IN);
+        let mut mixed = whole.clone();
+        mixed.name = "bob".to_owned();
+        assert_eq!(sign_in(&house, mixed).await.unwrap_err().code, "SIGN-008", "her answer in his name");
+        let mut mixed = half;
+        mixed.signature = whole.signature;
+        assert_eq!(sign_in(&house, mixed).await.unwrap_err().code, "SIGN-008", "her signature in his answer");
+        assert_eq!(sign_in(&house, whole).await.unwrap().caller.name.as_str(), "dora");
+        assert_eq!((sign_ins("bob").await, sign_ins("dora").await), (0, 1));
+        let late = answer(&bob, &challenge, "bob", &OURS, SIGN_IN);
+        assert_eq!(sign_in(&house, late).await.unwrap_err().code, "SIGN-008", "and what she finished is over for him");
+    }
+
+    #[tokio::test]
+    async fn f27_a_sign_in_by_passkey_is_no_signature_and_half_a_signature_is_none() {
+        let house = super::house("passkey").await;
+        let bob = enrolled(&house, "bob").await;
+        let challenge = house.app.passkey_challenge().unwrap();
+        let by_passkey = sign_in(&house, answer(&bob, &challenge, "bob", &OURS, SIGN_IN)).await.unwrap().caller;
+        let view = house.window("alice", WRITE, 600).await.unwrap();
+        let id = &view.access.envelope.access_request;
+        let unsigned = house.app.approve(&by_passkey, id, view.access.digest, None, None).await;
+        assert_eq!(unsigned.unwrap_err().code, "APPROVE-004", "it was a sign-in, not an approval");
+        let statement = about(&house, &view, Verdict::Approve, "bob").to_text().unwrap();
+        let half = SignedStatement { statement: statement.clone(), signature: bob.sign(&statement, &Said { flags: 0x01, ..OURS }) };
+        assert!(house.app.approve(&by_passkey, id, view.access.digest, None, Some(half)).await.is_err());
+        let unsigned = house.app.approve(&by_passkey, id, view.access.digest, None, None).await;
+        assert_eq!(unsigned.unwrap_err().code, "APPROVE-004", "half of one leaves nothing behind");
+        assert_eq!(house.state(id).await, AccessState::Pending);
     }
 
     #[tokio::test]

@@ -43,6 +43,19 @@ export class Unreachable extends Error {
 /** What only a page of ours adds; see docs/decisions/0023. */
 const PAGE = { "x-safeconduct-page": "1" };
 
+/** A page that nobody has touched for this long asks by itself: that keeps no sign-in alive. */
+const ATTENDED_MS = 60_000;
+let touched = Date.now();
+for (const kind of ["pointerdown", "keydown", "wheel", "touchstart"]) {
+  window.addEventListener(kind, () => (touched = Date.now()), { capture: true, passive: true });
+}
+
+const attendance: Middleware = {
+  onRequest({ request }) {
+    if (Date.now() - touched > ATTENDED_MS) request.headers.set("x-safeconduct-unattended", "1");
+  },
+};
+
 const failures: Middleware = {
   onError() {
     return new Unreachable();
@@ -62,7 +75,7 @@ function isProblem(body: unknown): body is ProblemBody {
 }
 
 export const api = createClient<paths>({ baseUrl: "", headers: PAGE, credentials: "same-origin" });
-api.use(failures);
+api.use(attendance, failures);
 
 /** The answer's body. Failures were thrown before. */
 export async function answer<T>(call: Promise<{ data?: T }>): Promise<T> {

@@ -65,7 +65,7 @@ export const grants = queryOptions({ queryKey: ["access", "grants"], queryFn: ()
 export const resources = queryOptions({ queryKey: ["resources"], queryFn: () => answer(api.GET("/api/v1/resources")) });
 
 export const preview = (ask: Ask) =>
-  queryOptions({ queryKey: ["preview", ask], queryFn: () => answer(api.POST("/api/v1/access-requests/preview", { body: ask })), staleTime: 10_000 });
+  queryOptions({ queryKey: ["preview", ask], queryFn: () => answer(api.POST("/api/v1/access-requests/preview", { body: ask })), staleTime: ({ state }) => (state.data?.sign_in_again ? 0 : 10_000) });
 
 export const sessions = (live: boolean) =>
   infiniteQueryOptions({

@@ -13,7 +13,7 @@ interface Asking {
   title: string;
   /** What will be different. */
   says: ReactNode;
-  fields: { name: string; label: string; hint?: string; options?: string[] }[];
+  fields: { name: string; label: string; hint?: string; options?: string[] | readonly (readonly [string, string])[]; optional?: boolean }[];
   change: (field: (name: string) => string) => Change;
 }
 
@@ -35,7 +35,7 @@ export function AskChange({ of, close }: { of: Asking; close: () => void }) {
     },
   });
   const keys = useOnce(JSON.stringify([values, reason]), ask.error);
-  const complete = reason.trim() !== "" && of.fields.every(({ name }) => field(name) !== "");
+  const complete = reason.trim() !== "" && of.fields.every(({ name, optional }) => optional || field(name) !== "");
   return (
     <Dialog title={of.title} onClose={close}>
       {done ? (
@@ -56,15 +56,20 @@ export function AskChange({ of, close }: { of: Asking; close: () => void }) {
           }}
         >
           <p>{of.says}</p>
-          {of.fields.map(({ name, label, hint, options }, at) => (
+          {of.fields.map(({ name, label, hint, options, optional }, at) => (
             <label key={name} className="field">
               <span>{label}</span>
               {options ? (
-                <select className="input" required autoFocus={at === 0} value={values[name] ?? ""} onChange={(event) => setValues({ ...values, [name]: event.target.value })}>
-                  <option value="" disabled />
-                  {options.map((option) => (
-                    <option key={option}>{option}</option>
-                  ))}
+                <select className="input" required={!optional} autoFocus={at === 0} value={values[name] ?? ""} onChange={(event) => setValues({ ...values, [name]: event.target.value })}>
+                  {!optional && <option value="" disabled />}
+                  {options.map((option) => {
+                    const [value, shown] = typeof option === "string" ? [option, option] : option;
+                    return (
+                      <option key={value} value={value}>
+                        {shown}
+                      </option>
+                    );
+                  })}
                 </select>
               ) : (
                 <input className="input" required autoFocus={at === 0} value={values[name] ?? ""} maxLength={1000} autoComplete="off" autoCapitalize="none" spellCheck={false} onChange={(event) => setValues({ ...values, [name]: event.target.value })} />
@@ -94,6 +99,23 @@ export function AskChange({ of, close }: { of: Asking; close: () => void }) {
 
 const NAME = "Lower-case letters, digits, dots and dashes. It stays; nobody else ever gets it.";
 
+/** What a token may call. The command line takes any of them together. */
+const SCOPES = {
+  name: "scopes",
+  label: "Its token is for",
+  optional: true,
+  options: [
+    ["", "everything the workload may"],
+    ["request read", "asking and using, and looking"],
+    ["request", "asking and using"],
+    ["read", "looking"],
+    ["read ledger", "looking, and the ledger"],
+    ["ledger", "the ledger"],
+  ],
+} as const;
+
+const narrowed = (scopes: string) => (scopes ? scopes.split(" ") : undefined);
+
 export const newPerson: Asking = {
   title: "A new person",
   says: "A one-time code is handed out to you, with which they choose a password.",
@@ -110,8 +132,9 @@ export const newWorkload: Asking = {
   fields: [
     { name: "name", label: "Name", hint: NAME },
     { name: "display_name", label: "Shown as" },
+    SCOPES,
   ],
-  change: (field) => ({ change: "create_workload", name: field("name"), display_name: field("display_name") }),
+  change: (field) => ({ change: "create_workload", name: field("name"), display_name: field("display_name"), scopes: narrowed(field("scopes")) }),
 };
 
 export const disable = (name: string): Asking => ({
@@ -131,8 +154,8 @@ export const enable = (name: string): Asking => ({
 export const newSecret = (name: string, kind: string): Asking => ({
   title: `A new ${kind === "workload" ? "token" : "password"} for ${name}?`,
   says: kind === "workload" ? "Tokens it has now stop working. A new one is handed out to you." : "Their password and sign-ins stop working. A one-time code is handed out to you, with which they choose a new password.",
-  fields: [],
-  change: () => ({ change: "reset_secret", name }),
+  fields: kind === "workload" ? [SCOPES] : [],
+  change: (field) => ({ change: "reset_secret", name, scopes: narrowed(field("scopes")) }),
 });
 
 export const addMember = (name: string, groups: string[]): Asking => ({

@@ -41,6 +41,7 @@ function SignIn({ of, token, here }: { of: string; token: Token; here: boolean }
             )}
           </span>
           {here && <span className="chip">this browser</span>}
+          {token.scopes && <span className="chip">{token.scopes.join(", ")} only</span>}
         </span>
         {!here && (
           <button type="button" className="button small danger" disabled={end.isPending} aria-label={`end ${token.sign_in}`} onClick={() => end.mutate()}>
@@ -61,6 +62,20 @@ function SignIn({ of, token, here }: { of: string; token: Token; here: boolean }
           </>
         )}
         <span className="mono quiet"> {token.sign_in}</span>
+      </span>
+      <span className="quiet">
+        {token.last_used_at ? (
+          <>
+            Last used <Ago at={token.last_used_at} />
+            {token.last_used_from && (
+              <>
+                , from <Shown text={token.last_used_from} />
+              </>
+            )}
+          </>
+        ) : (
+          "Never used"
+        )}
       </span>
       {end.error && <Failed error={end.error} />}
     </div>

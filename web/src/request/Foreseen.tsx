@@ -2,6 +2,7 @@
 import { useEffect, useState } from "react";
 import type { PreviewAnswer } from "../api/client";
 import { Sql } from "../sql/Sql";
+import { SignInAgain } from "../ui/feedback";
 import { Shown } from "../ui/text";
 import { levelText } from "./envelope";
 import { Derived } from "./Request";
@@ -28,8 +29,9 @@ export function Verdict({ of }: { of: PreviewAnswer }) {
       )}
       {decision.outcome === "deny" && (
         <div className="note bad">
-          <strong>Refused.</strong> Asking would change nothing.
+          <strong>Refused.</strong> {of.sign_in_again ? "Policy wants a newer sign-in for this." : "Asking would change nothing."}
           {decision.reasons[0] && <> <Shown text={decision.reasons[0].text} /></>}
+          {of.sign_in_again && <SignInAgain />}
         </div>
       )}
     </div>

@@ -92,18 +92,21 @@ export function oneLine(envelope: Envelope): string {
   return changeText(scope.action);
 }
 
+/** What a token is for, if that is not everything its workload may. */
+const narrowed = (scopes: unknown) => (Array.isArray(scopes) ? `; its token is for ${scopes.join(", ")} alone` : "");
+
 /** A change to the gateway, in words. */
 export function changeText(action: Extract<Action, { kind: "administration" }>): string {
   const { kind: _, change, ...rest } = action;
   const of = (name: string) => String(rest[name] ?? "");
   switch (change) {
     case "create_person": return `create the person ${of("name")} (${of("display_name")})`;
-    case "create_workload": return `create the workload ${of("name")} (${of("display_name")})`;
+    case "create_workload": return `create the workload ${of("name")} (${of("display_name")})${narrowed(rest.scopes)}`;
     case "disable": return `disable ${of("name")}`;
     case "enable": return `enable ${of("name")}`;
     case "add_member": return `add ${of("name")} to the group ${of("group")}`;
     case "remove_member": return `remove ${of("name")} from the group ${of("group")}`;
-    case "reset_secret": return `let ${of("name")} choose a new secret`;
+    case "reset_secret": return `let ${of("name")} choose a new secret${narrowed(rest.scopes)}`;
     case "enrol_key": return `let ${of("name")} sign approvals with the key ${of("key")}`;
     case "remove_key": return `no longer let ${of("name")} sign approvals with the key ${of("key")}`;
     case "unlink_identity": return `unlink ${of("name")} from ${of("subject")} at ${of("issuer")}`;

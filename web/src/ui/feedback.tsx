@@ -22,6 +22,21 @@ export function Wait({ lines = 4 }: { lines?: number }) {
   );
 }
 
+/** In another tab: this one has what somebody wrote. */
+export function SignInAgain() {
+  return (
+    <p>
+      <a className="button small" href="/sign-in" target="_blank" rel="noopener">
+        Sign in again
+      </a>{" "}
+      It opens another tab: what you wrote here stays.
+    </p>
+  );
+}
+
+/** Nothing is in the way but the age of the sign-in. */
+const OLD_SIGN_IN = "REQ-010";
+
 /** Why not, and what to do next: the gateway's own words, with their code. */
 export function Failed({ error, retry }: { error: unknown; retry?: () => void }) {
   const problem = error instanceof Problem ? error : undefined;
@@ -42,6 +57,7 @@ export function Failed({ error, retry }: { error: unknown; retry?: () => void })
             Next: <Shown text={problem.body.next} />
           </p>
         )}
+        {problem?.code === OLD_SIGN_IN && <SignInAgain />}
         {error instanceof Unreachable && <p>Nothing was decided here. Try again when the line is back.</p>}
       </div>
       {retry && (

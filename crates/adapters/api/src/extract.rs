@@ -6,15 +6,15 @@ use std::{fmt::Display, net::IpAddr, str::FromStr};
 
 use axum::{
     Json,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
-    http::{StatusCode, request::Parts},
+    extract::{FromRequest, FromRequestParts, MatchedPath, Path, Query, Request, rejection::JsonRejection},
+    http::{Extensions, StatusCode, request::Parts},
 };
-use safeconduct_app::Caller;
+use safeconduct_app::{App, Caller, Reach};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use crate::{browser::Call, problem::Failure, state::ApiState};
+use crate::{browser::Call, problem::Failure, reach, state::ApiState};
 
 /// The address a call came from, put there by the server.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ impl<S: Sync> FromRequestParts<S> for Closing {
 }
 
 /// The address as text; `unknown` when no server put one there.
-pub(crate) fn source_text(extensions: &axum::http::Extensions) -> String {
+pub(crate) fn source_text(extensions: &Extensions) -> String {
     extensions.get::<Source>().map_or_else(|| "unknown".to_owned(), |source| source.0.to_canonical().to_string())
 }
 
@@ -56,9 +56,29 @@ pub(crate) struct Signed(pub Caller);
 impl FromRequestParts<ApiState> for Signed {
     type Rejection = Failure;
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Failure> {
-        let secret = call_of(parts).secret()?;
-        Ok(Self(state.app.authenticate(secret, &source_text(&parts.extensions)).await?))
+        authenticated(&state.app, call_of(parts), &parts.extensions).await.map(Self)
     }
+}
+
+/// Who makes this call, if the scopes of their token reach it.
+pub(crate) async fn authenticated(app: &App, call: Call<'_>, extensions: &Extensions) -> Result<Caller, Failure> {
+    let reach = reach_of(call, extensions);
+    let caller = app.authenticate(call.secret()?, &source_text(extensions), reach).await;
+    caller.map_err(|problem| Failure::from(problem).out_of_reach(reach.scopes))
+}
+
+/// What scopes reach the call, for calls that look again later.
+pub(crate) struct Reached(pub Reach);
+
+impl<S: Sync> FromRequestParts<S> for Reached {
+    type Rejection = std::convert::Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(reach_of(call_of(parts), &parts.extensions)))
+    }
+}
+
+fn reach_of(call: Call<'_>, extensions: &Extensions) -> Reach {
+    reach::of(call.method, extensions.get::<MatchedPath>().map(MatchedPath::as_str), call.headers)
 }
 
 /// What the caller is known by, for calls that look again later. Never shown.

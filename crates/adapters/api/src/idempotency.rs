@@ -21,7 +21,7 @@ use safeconduct_model::Digest;
 
 use crate::{
     browser::{Call, is_safe},
-    extract::source_text,
+    extract::authenticated,
     problem::Failure,
     state::ApiState,
 };
@@ -74,8 +74,8 @@ pub(crate) async fn once(State(state): State<ApiState>, request: Request, next: 
 }
 
 async fn once_with(state: &ApiState, key: String, request: Request, next: Next) -> Result<Response, Failure> {
-    let secret = Call { method: request.method(), uri: request.uri(), headers: request.headers() }.secret()?;
-    let caller = state.app.authenticate(secret, &source_text(request.extensions())).await?;
+    let call = Call { method: request.method(), uri: request.uri(), headers: request.headers() };
+    let caller = authenticated(&state.app, call, request.extensions()).await?;
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, LARGEST_BODY).await.map_err(|_| Failure::too_large())?;
     let mut call = format!("{} {}\n", parts.method, parts.uri).into_bytes();

@@ -10,6 +10,7 @@ mod extract;
 mod headers;
 mod idempotency;
 mod problem;
+mod reach;
 mod routes;
 mod server;
 mod state;

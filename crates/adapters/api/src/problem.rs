@@ -6,8 +6,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use safeconduct_app::{Problem as AppProblem, ProblemKind};
+use safeconduct_model::TokenScope;
 
-use crate::dto;
+use crate::{dto, reach};
 
 /// Why a call was not answered with what it asked for.
 #[derive(Clone, Debug)]
@@ -17,11 +18,16 @@ pub struct Failure {
     pub detail: String,
     pub why: Option<String>,
     pub next: Option<String>,
+    /// Scopes of which a token would need one.
+    scope: Option<String>,
 }
+
+/// A token whose scopes don't reach the call.
+const OUT_OF_REACH: &str = "SIGN-010";
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), why: None, next: None }
+        Self { status, code, detail: detail.into(), why: None, next: None, scope: None }
     }
 
     pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
@@ -100,6 +106,12 @@ impl Failure {
             .next("send a bearer token instead of the cookie")
     }
 
+    /// Says which scopes would do, if it is scopes that it lacks.
+    pub(crate) fn out_of_reach(mut self, scopes: &[TokenScope]) -> Self {
+        self.scope = (self.code == OUT_OF_REACH).then(|| reach::in_a_row(scopes));
+        self
+    }
+
     /// The same as a wire type.
     #[must_use]
     pub fn to_dto(&self) -> dto::Problem {
@@ -127,7 +139,7 @@ impl From<AppProblem> for Failure {
             ProblemKind::TooMany => StatusCode::TOO_MANY_REQUESTS,
             ProblemKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self { status, code: problem.code, detail: problem.message, why: problem.why, next: problem.next }
+        Self { status, code: problem.code, detail: problem.message, why: problem.why, next: problem.next, scope: None }
     }
 }
 
@@ -144,6 +156,13 @@ impl IntoResponse for Failure {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        // RFC 6750, section 3.1. No scope is named where none is enough.
+        if let Some(scope) = &self.scope {
+            let said = if scope.is_empty() { String::new() } else { format!(", scope=\"{scope}\"") };
+            if let Ok(value) = HeaderValue::try_from(format!("Bearer error=\"insufficient_scope\"{said}")) {
+                headers.insert(header::WWW_AUTHENTICATE, value);
+            }
         }
         if self.status == StatusCode::TOO_MANY_REQUESTS {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));

@@ -98,6 +98,46 @@ async fn f56_a_workload_exchanges_its_token_and_approves_nothing_with_what_it_ge
     }
 }
 
+#[tokio::test]
+async fn f56_an_exchange_narrows_to_scopes_and_no_detour_widens() {
+    let world = World::new().await;
+    world.app.set_identity_providers(Arc::new(Corp));
+    let ann = world.sign_in("ann").await;
+    let change = json!({ "change": { "change": "create_workload", "name": "deployer", "display_name": "Deployer" }, "reason": "deploys" });
+    let made = world.call("POST", "/api/v1/changes", Some(&ann), Some(change)).await.json();
+    let abe = world.sign_in("abe").await;
+    let approve = format!("/api/v1/access-requests/{}/approve", made["id"].as_str().unwrap());
+    world.call("POST", &approve, Some(&abe), Some(json!({ "digest": made["digest"] }))).await;
+    let (grant, kind) = ("urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:token-type:jwt");
+    let form = |scope: &str| format!("grant_type={grant}&subject_token_type={kind}&subject_token=good{scope}");
+    let given = async |scope: &str| {
+        let answer = exchange(&world, form(scope)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{scope}: {}", answer.text);
+        let given = answer.json();
+        (given["access_token"].as_str().unwrap().to_owned(), given["scope"].clone())
+    };
+    // The settings narrow what is not narrowed, and what asks for more gets what both have.
+    assert_eq!(given("").await.1, json!("read request"));
+    assert_eq!(given("&scope=request+ledger").await.1, json!("request"));
+    for scope in ["&scope=ledger", "&scope=all", "&scope=", "&scope=read%20all"] {
+        let refused = exchange(&world, form(scope)).await;
+        assert_eq!((refused.status, &refused.json()["error"]), (StatusCode::BAD_REQUEST, &json!("invalid_scope")), "{scope}");
+    }
+    let ((request, _), (read, _)) = (given("&scope=request").await, given("&scope=read").await);
+    let preview = "/api/v1/access-requests/preview";
+    let key = [("idempotency-key", "k-1")];
+    let first = world.call_with("POST", preview, Some(&request), Some(support::ask("orders-db", &["read"])), &key).await;
+    assert_ne!(first.code(), "SIGN-010", "{}", first.text);
+    let again = world.call_with("POST", preview, Some(&request), Some(support::ask("orders-db", &["read"])), &key).await;
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    // An answer that is kept for the workload is no answer for a token that may not make the call.
+    let detour = world.call_with("POST", preview, Some(&read), Some(support::ask("orders-db", &["read"])), &key).await;
+    assert_eq!(detour.code(), "SIGN-010", "{}", detour.text);
+    // A token of ours is nothing to exchange.
+    let own = exchange(&world, form("").replace("=good", &format!("={read}"))).await;
+    assert_eq!(own.json()["error"], "invalid_grant");
+}
+
 async fn exchange(world: &World, form: String) -> Answer {
     let request = Request::post("/api/v1/token").header("content-type", "application/x-www-form-urlencoded");
     world.send(request.body(Body::from(form)).unwrap()).await
@@ -163,6 +203,7 @@ impl IdentityProviders for Corp {
                 workload: parsed("deployer"),
                 lasts: ttl(600),
                 claims: std::collections::BTreeMap::new(),
+                scopes: Some("read request".parse().unwrap()),
             })
         })
     }

@@ -93,7 +93,7 @@ async fn f03_a_sign_in_that_is_ended_takes_its_door_secrets_along() {
     let world = World::new().await;
     let (alice, other) = (world.sign_in("alice").await, world.sign_in("alice").await);
     grant(&world, &alice).await;
-    let caller = world.app.authenticate(&other, "test").await.unwrap();
+    let caller = world.app.authenticate(&other, "test", safeconduct_app::Reach::EVERY_TOKEN).await.unwrap();
     let secret = world.app.connect(&caller, &"orders-db".parse().unwrap(), None).await.unwrap();
     // Found and proved before it was ended: it opens nothing after.
     let lookup = world.app.door_lookup(secret.user.as_str(), &secret.dbname);

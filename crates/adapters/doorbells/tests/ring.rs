@@ -44,6 +44,7 @@ fn settings() -> Settings {
         pending: ttl(3600),
         pending_per_principal: 20,
         sign_in: ttl(8 * 3600),
+        sign_in_idle: ttl(8 * 3600),
         token_days: 90,
         bundle_watched: false,
         signing_page: None,
@@ -127,6 +128,7 @@ fn caller(name: &str) -> Caller {
         signed_in_at: safeconduct_testkit::START,
         authenticated_at: Some(safeconduct_testkit::START),
         claims: std::collections::BTreeMap::new(),
+        scopes: None,
     }
 }
 

@@ -157,6 +157,7 @@ impl Provider {
                         subject,
                         workload: workload.name.clone(),
                         lasts: workload.lasts.min(left),
+                        scopes: workload.scopes.clone(),
                     });
                 }
                 Ok(()) => {}

@@ -6,7 +6,7 @@ use std::{
 };
 
 use safeconduct_lifecycle::ADMINISTRATORS;
-use safeconduct_model::{GroupName, PrincipalName, SecretRef, Ttl};
+use safeconduct_model::{GroupName, PrincipalName, SecretRef, TokenScope, TokenScopes, Ttl};
 use serde::Deserialize;
 
 use crate::outward::is_permitted;
@@ -53,6 +53,7 @@ struct WorkloadSettings {
     #[serde(default)]
     keep: Vec<String>,
     lasts: Option<String>,
+    scopes: Option<BTreeSet<TokenScope>>,
 }
 
 /// A workload here, and what its token says.
@@ -65,6 +66,8 @@ pub(crate) struct Workload {
     /// Claims that policy and approvers are shown.
     pub keep: Vec<String>,
     pub lasts: Ttl,
+    /// What it gets is narrowed to these at most.
+    pub scopes: Option<TokenScopes>,
 }
 
 /// A provider that makes sense.
@@ -235,7 +238,8 @@ impl WorkloadSettings {
         if self.keep.len() > MOST_KEPT || !self.keep.iter().all(plain) {
             return Err(format!("`{name}`: `keep` names at most {MOST_KEPT} claims, of letters, digits and `_-.:/`"));
         }
-        Ok(Workload { name, audience: self.audience, claims: self.claims, keep: self.keep, lasts })
+        let scopes = self.scopes.map(TokenScopes::try_from).transpose().map_err(|error| format!("`scopes`: {error}"))?;
+        Ok(Workload { name, audience: self.audience, claims: self.claims, keep: self.keep, lasts, scopes })
     }
 }
 
@@ -246,6 +250,20 @@ mod tests {
     fn problems(more: &str, issuer: &str) -> String {
         let text = format!(r#"{{ "corp": {{ "issuer": "{issuer}", "client_id": "sc", "client_secret": "env:S" {more} }} }}"#);
         check(serde_json::from_str(&text).unwrap()).map(|_| String::new()).unwrap_or_else(|problems| problems.join("\n"))
+    }
+
+    #[test]
+    fn scopes_of_a_workload_are_scopes_of_tokens_and_one_at_least() {
+        let with = |scopes: &str| {
+            let workload = format!(r#"{{ "name": "ci", "audience": "g", "claims": {{ "sub": "x" }}, "scopes": {scopes} }}"#);
+            let text = format!(r#"{{ "corp": {{ "issuer": "https://idp.example", "workloads": [{workload}] }} }}"#);
+            serde_json::from_str(&text).map_err(|error| vec![error.to_string()]).and_then(check)
+        };
+        let narrowed = with(r#"["ledger", "read"]"#).unwrap();
+        assert_eq!(narrowed[0].workloads[0].scopes.as_ref().unwrap().to_string(), "read ledger");
+        for wrong in ["[]", r#"["all"]"#, r#""read""#] {
+            assert!(with(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

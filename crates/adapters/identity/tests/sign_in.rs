@@ -12,7 +12,7 @@ async fn f25_a_person_is_known_by_issuer_and_subject_alone() {
     let house = House::new(json!({ "people": { "idp|alice": "alice" } })).await;
     let signed_in = house.sign_in("idp|alice").await.unwrap();
     assert_eq!((signed_in.caller.name.as_str(), signed_in.caller.method.as_str()), ("alice", "oidc"));
-    assert_eq!(house.app.authenticate(&signed_in.token, "::1").await.unwrap().name.as_str(), "alice");
+    assert_eq!(house.app.authenticate(&signed_in.token, "::1", safeconduct_app::Reach::EVERY_TOKEN).await.unwrap().name.as_str(), "alice");
     // Somebody else with her name and address is not her, and is nobody.
     house.provider.claim("preferred_username", json!("alice"));
     house.provider.claim("email", json!("alice@example.com"));
@@ -65,7 +65,7 @@ async fn who_was_disabled_does_not_sign_in_by_a_provider_either() {
     let house = House::new(json!({ "people": { "a": "alice" } })).await;
     let before = house.sign_in("a").await.unwrap();
     house.disable("alice").await;
-    assert!(house.app.authenticate(&before.token, "::1").await.is_err());
+    assert!(house.app.authenticate(&before.token, "::1", safeconduct_app::Reach::EVERY_TOKEN).await.is_err());
     assert_eq!(house.sign_in("a").await.unwrap_err(), house.sign_in("b").await.unwrap_err(), "one answer for both");
 }
 
@@ -194,7 +194,11 @@ async fn how_long_ago_the_person_proved_who_they_are_is_known() {
         house.provider.claim("auth_time", unsaid.clone());
         let signed_in = house.sign_in("a").await.unwrap();
         assert_eq!(signed_in.caller.authenticated_at, None, "{unsaid}");
-        assert_eq!(house.app.authenticate(&signed_in.token, "::1").await.unwrap().authenticated_at, None, "{unsaid}");
+        assert_eq!(
+            house.app.authenticate(&signed_in.token, "::1", safeconduct_app::Reach::EVERY_TOKEN).await.unwrap().authenticated_at,
+            None,
+            "{unsaid}"
+        );
     }
 }
 
@@ -212,7 +216,7 @@ async fn a_command_line_takes_over_what_it_began_and_nobody_else_does() {
     let code = hand_over().await;
     assert!(house.app.take_over_sign_in("AAAA", "my verifier", "::1").await.is_err());
     let signed_in = house.app.take_over_sign_in(&code, "my verifier", "::1").await.unwrap();
-    assert_eq!(house.app.authenticate(&signed_in.token, "::1").await.unwrap().name.as_str(), "alice");
+    assert_eq!(house.app.authenticate(&signed_in.token, "::1", safeconduct_app::Reach::EVERY_TOKEN).await.unwrap().name.as_str(), "alice");
     assert!(house.app.take_over_sign_in(&code, "my verifier", "::1").await.is_err(), "once");
     let stolen = hand_over().await;
     assert_eq!(house.app.take_over_sign_in(&stolen, "a thief's", "::1").await.unwrap_err().code, "SIGN-006");
@@ -239,7 +243,7 @@ async fn a_provider_ends_what_it_began_and_nothing_else() {
     let live = || async {
         let mut live = Vec::new();
         for signed_in in [&one, &two, &bob] {
-            live.push(house.app.authenticate(&signed_in.token, "::1").await.is_ok());
+            live.push(house.app.authenticate(&signed_in.token, "::1", safeconduct_app::Reach::EVERY_TOKEN).await.is_ok());
         }
         live
     };

@@ -85,7 +85,7 @@ async fn nobody_joins_a_group_that_the_source_does_not_decide_about() {
     world.patch("/Groups/dba", json!([{ "op": "remove", "path": "members[value eq \"bob\"]" }])).await.is(200);
     let emptied = world.call("PUT", "/Groups/dba", Some(json!({ "displayName": "Database admins" }))).await.is(200);
     assert!(emptied.get("members").is_none(), "{emptied}");
-    let bob = world.app.authenticate(&world.sign_in("bob").await, "test").await.unwrap();
+    let bob = world.app.authenticate(&world.sign_in("bob").await, "test", safeconduct_app::Reach::EVERY_TOKEN).await.unwrap();
     assert_eq!(world.app.standing(&bob).groups, [parsed("dba")], "bob was put there by somebody else");
     // Groups are never said with the person.
     let mut body = user("frank");
@@ -99,7 +99,7 @@ async fn nobody_joins_a_group_that_the_source_does_not_decide_about() {
 }
 
 async fn caller_of(world: &World) -> safeconduct_app::Caller {
-    world.app.authenticate(&world.sign_in("ann").await, "test").await.unwrap()
+    world.app.authenticate(&world.sign_in("ann").await, "test", safeconduct_app::Reach::EVERY_TOKEN).await.unwrap()
 }
 
 #[tokio::test]

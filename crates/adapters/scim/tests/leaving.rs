@@ -34,7 +34,7 @@ async fn f15_sign_ins_requests_grants_and_sessions_end_at_once() {
         let granted = world.ask(&token, "orders-db", &["read"]).await;
         assert_eq!(granted["state"], "active", "{granted}");
         let waiting = world.ask(&token, "orders-db", &["write"]).await;
-        let session = world.open(&world.app.authenticate(&token, "test").await.unwrap()).await;
+        let session = world.open(&world.app.authenticate(&token, "test", safeconduct_app::Reach::EVERY_TOKEN).await.unwrap()).await;
         assert!(session.standing().borrow().end.is_none());
         let began = Instant::now();
         leave(&world, "eve", way).await;
@@ -66,7 +66,7 @@ async fn f15_a_group_that_is_left_ends_what_it_gave() {
     join(&world, "eve", "engineers").await;
     let token = world.sign_in("eve").await;
     world.ask(&token, "orders-db", &["read"]).await;
-    let session = world.open(&world.app.authenticate(&token, "test").await.unwrap()).await;
+    let session = world.open(&world.app.authenticate(&token, "test", safeconduct_app::Reach::EVERY_TOKEN).await.unwrap()).await;
     world.patch("/Groups/engineers", json!([{ "op": "remove", "path": "members[value eq \"eve\"]" }])).await.is(200);
     assert!(session.standing().borrow().end.is_some());
 }

@@ -185,6 +185,7 @@ impl House {
             signed_in_at: START,
             authenticated_at: Some(START),
             claims: std::collections::BTreeMap::new(),
+            scopes: None,
         }
     }
 
@@ -308,6 +309,7 @@ pub fn settings(bundle_watched: bool) -> Settings {
         pending: ttl(3600),
         pending_per_principal: 5,
         sign_in: ttl(8 * 3600),
+        sign_in_idle: ttl(2 * 3600),
         token_days: 30,
         bundle_watched,
         signing_page: None,

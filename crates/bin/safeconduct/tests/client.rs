@@ -47,6 +47,7 @@ impl Gateway {
             pending: hours(1),
             pending_per_principal: 20,
             sign_in: hours(8),
+            sign_in_idle: hours(8),
             token_days: 90,
             bundle_watched: false,
             signing_page: None,

@@ -40,6 +40,7 @@ impl Gateway {
             pending: ttl(3600),
             pending_per_principal: 5,
             sign_in: ttl(3600),
+            sign_in_idle: ttl(3600),
             token_days: 30,
             bundle_watched: false,
             signing_page: None,
@@ -84,6 +85,7 @@ impl Gateway {
             signed_in_at: self.app.now(),
             authenticated_at: Some(self.app.now()),
             claims: std::collections::BTreeMap::new(),
+            scopes: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use safeconduct_model::{Digest, GrantId, PrincipalName, ResourceName, SessionId, SignInId, Timestamp, Words};
+use safeconduct_model::{Digest, GrantId, PrincipalName, ResourceName, SessionId, SignInId, Timestamp, TokenScopes, Words};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Actor;
@@ -235,6 +235,9 @@ pub enum SignInEvent {
         /// Set if somebody else vouched for the person.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vouched: Option<Box<Vouched>>,
+        /// What a token is narrowed to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scopes: Option<TokenScopes>,
     },
     SignedOut {
         sign_in: SignInId,

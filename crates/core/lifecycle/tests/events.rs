@@ -144,6 +144,16 @@ fn every_event() -> Vec<(StreamId, Event)> {
             source: "::1".into(),
             at: at(0),
             vouched: None,
+            scopes: None,
+        },
+        SignInEvent::SignedIn {
+            sign_in: sign_in.clone(),
+            name: who(),
+            method: "token".into(),
+            source: "issued".into(),
+            at: at(0),
+            vouched: None,
+            scopes: Some("read ledger".parse().unwrap()),
         },
         SignInEvent::SignedIn {
             sign_in: sign_in.clone(),
@@ -160,6 +170,7 @@ fn every_event() -> Vec<(StreamId, Event)> {
                 methods: vec!["pwd".into()],
                 claims: [("ref".to_owned(), safeconduct_model::Words::new("refs/heads/main").unwrap())].into(),
             })),
+            scopes: None,
         },
         SignInEvent::SignedOut { sign_in, name: who(), by: by.clone(), at: at(0) },
         SignInEvent::SignInFailed { name: None, source: "::1".into(), at: at(0) },
@@ -213,7 +224,7 @@ fn every_event_reads_back_as_it_was() {
 fn every_kind_of_event_has_a_name_of_its_own() {
     let all = every_event();
     let kinds: BTreeSet<&str> = all.iter().map(|(_, event)| event.kind()).collect();
-    let listed_again = 3 + 1 + 1; // `action_settled` with four outcomes, `records_left_out` of two sorts, `signed_in` with and without a provider's word.
+    let listed_again = 3 + 1 + 2; // `action_settled` with four outcomes, `records_left_out` of two sorts, `signed_in` plain, by a provider, and narrowed.
     assert_eq!(kinds.len(), all.len() - listed_again);
     assert!(kinds.iter().all(|kind| kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
 }

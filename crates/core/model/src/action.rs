@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CopyData, Digest, GroupName, OperationSet, PrincipalName, ResourceName, UnfitText, text};
+use crate::{CopyData, Digest, GroupName, OperationSet, PrincipalName, ResourceName, TokenScope, TokenScopes, UnfitText, text};
 
 /// One concrete act with its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub enum Change {
     CreateWorkload {
         name: PrincipalName,
         display_name: String,
+        /// What its token is narrowed to; everything the workload may if it is `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scopes: Option<TokenScopes>,
     },
     Disable {
         name: PrincipalName,
@@ -73,6 +76,9 @@ pub enum Change {
     /// Lets the named principal choose a new password or token by a one-time code.
     ResetSecret {
         name: PrincipalName,
+        /// What a workload's new token is narrowed to; `None` for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scopes: Option<TokenScopes>,
     },
     /// Lets the named person sign approvals with this key: a line as OpenSSH writes it, without its comment.
     EnrolKey {
@@ -206,12 +212,14 @@ impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::CreatePerson { name, display_name } => write!(f, "create person `{name}` ({})", text::printable(display_name)),
-            Self::CreateWorkload { name, display_name } => write!(f, "create workload `{name}` ({})", text::printable(display_name)),
+            Self::CreateWorkload { name, display_name, scopes } => {
+                write!(f, "create workload `{name}` ({}){}", text::printable(display_name), narrowed(scopes.as_ref()))
+            }
             Self::Disable { name } => write!(f, "disable `{name}`"),
             Self::Enable { name } => write!(f, "enable `{name}`"),
             Self::AddMember { group, name } => write!(f, "add `{name}` to group `{group}`"),
             Self::RemoveMember { group, name } => write!(f, "remove `{name}` from group `{group}`"),
-            Self::ResetSecret { name } => write!(f, "let `{name}` choose a new secret"),
+            Self::ResetSecret { name, scopes } => write!(f, "let `{name}` choose a new secret{}", narrowed(scopes.as_ref())),
             Self::EnrolKey { name, key } => write!(f, "let `{name}` sign approvals with the key {}", text::printable(key)),
             Self::RemoveKey { name, key } => write!(f, "no longer let `{name}` sign approvals with the key {}", text::printable(key)),
             Self::UnlinkIdentity { name, issuer, subject } => {
@@ -221,4 +229,10 @@ impl std::fmt::Display for Change {
             Self::ConfirmClock => f.write_str("confirm the clock"),
         }
     }
+}
+
+fn narrowed(scopes: Option<&TokenScopes>) -> String {
+    scopes.map_or_else(String::new, |scopes| {
+        format!("; its token is for {} alone", scopes.iter().map(TokenScope::name).collect::<Vec<_>>().join(", "))
+    })
 }

@@ -15,6 +15,7 @@ mod quorum;
 mod resource;
 pub mod text;
 mod time;
+mod token_scope;
 
 pub use action::{Action, Change, Narrowing, Parameter, Scope, SqlAction};
 pub use copy_data::CopyData;
@@ -31,3 +32,4 @@ pub use resource::{
 };
 pub use text::{UnfitText, Words};
 pub use time::{InvalidTimestamp, InvalidTtl, Timestamp, Ttl};
+pub use token_scope::{InvalidTokenScope, TokenScope, TokenScopes};

@@ -208,6 +208,7 @@ impl From<Preview> for PreviewAnswer {
             decision: (&preview.decision).into(),
             facts: preview.facts.as_deref().map(Into::into),
             eligible: texts(&preview.eligible),
+            sign_in_again: preview.sign_in_again,
         }
     }
 }

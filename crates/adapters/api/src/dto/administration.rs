@@ -1,5 +1,7 @@
 //! Changes to the gateway itself on the wire. Each is asked for like anything else and applied only when it is approved.
 
+use std::collections::BTreeSet;
+
 use safeconduct_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -25,6 +27,9 @@ pub enum Change {
     CreateWorkload {
         name: String,
         display_name: String,
+        /// What its token is narrowed to: `read`, `request`, `ledger`. Everything the workload may if it is left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scopes: Option<Vec<String>>,
     },
     Disable {
         name: String,
@@ -43,6 +48,9 @@ pub enum Change {
     /// Lets the named principal choose a new secret by a one-time code.
     ResetSecret {
         name: String,
+        /// What a workload's new token is narrowed to, as for a new workload.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scopes: Option<Vec<String>>,
     },
     /// Lets the named person sign approvals with this key: `ssh-ed25519 AAAA…`, a line of a `.pub` file.
     EnrolKey {
@@ -70,16 +78,21 @@ impl TryFrom<Change> for model::Change {
         let display = |text: &str| words("change.display_name", text).map(String::from);
         let name = |text: &str| parse("change.name", text);
         let group = |text: &str| parse("change.group", text);
+        let scopes = |all: Option<Vec<String>>| {
+            let one = |text: &String| parse::<model::TokenScope>("change.scopes", text);
+            let all = all.map(|all| all.iter().map(one).collect::<Result<BTreeSet<_>, _>>()).transpose()?;
+            all.map(model::TokenScopes::try_from).transpose().map_err(|cause| Unfit::new("change.scopes", cause))
+        };
         Ok(match change {
             Change::CreatePerson { name: n, display_name } => Self::CreatePerson { name: name(&n)?, display_name: display(&display_name)? },
-            Change::CreateWorkload { name: n, display_name } => {
-                Self::CreateWorkload { name: name(&n)?, display_name: display(&display_name)? }
+            Change::CreateWorkload { name: n, display_name, scopes: s } => {
+                Self::CreateWorkload { name: name(&n)?, display_name: display(&display_name)?, scopes: scopes(s)? }
             }
             Change::Disable { name: n } => Self::Disable { name: name(&n)? },
             Change::Enable { name: n } => Self::Enable { name: name(&n)? },
             Change::AddMember { group: g, name: n } => Self::AddMember { group: group(&g)?, name: name(&n)? },
             Change::RemoveMember { group: g, name: n } => Self::RemoveMember { group: group(&g)?, name: name(&n)? },
-            Change::ResetSecret { name: n } => Self::ResetSecret { name: name(&n)? },
+            Change::ResetSecret { name: n, scopes: s } => Self::ResetSecret { name: name(&n)?, scopes: scopes(s)? },
             Change::EnrolKey { name: n, key } => Self::EnrolKey { name: name(&n)?, key: without_comment(&key) },
             Change::RemoveKey { name: n, key } => Self::RemoveKey { name: name(&n)?, key: without_comment(&key) },
             Change::UnlinkIdentity { name: n, issuer, subject } => Self::UnlinkIdentity { name: name(&n)?, issuer, subject },

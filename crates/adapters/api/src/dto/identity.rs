@@ -181,6 +181,9 @@ pub struct WhoAmI {
     /// True if the caller may ask for changes to people, groups or workloads.
     #[serde(default)]
     pub administers: bool,
+    /// What the token is narrowed to, if it is: `read`, `request`, `ledger`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
 }
 
 /// A token or sign-in, without its secret.
@@ -195,6 +198,15 @@ pub struct Token {
     /// The identity provider that vouched for the person, by its name in the settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
+    /// What it is narrowed to, if it is: `read`, `request`, `ledger`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// To the second, and after a crash of the gateway to a minute. Missing if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<String>,
+    /// The address of that call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_from: Option<String>,
 }
 
 /// What a workload gets for its token (RFC 8693, 2.2.1).
@@ -209,12 +221,15 @@ pub struct TokenAnswer {
     pub token_type: String,
     /// Seconds.
     pub expires_in: u64,
+    /// What it is narrowed to, separated by blanks; missing if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
 }
 
 /// Why it gets none (RFC 6749, 5.2).
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TokenRefused {
-    /// `invalid_request`, `unsupported_grant_type`, `invalid_grant` or `temporarily_unavailable`.
+    /// `invalid_request`, `unsupported_grant_type`, `invalid_scope`, `invalid_grant` or `temporarily_unavailable`.
     pub error: String,
     pub error_description: String,
 }
@@ -319,6 +334,7 @@ impl WhoAmI {
             audits: standing.audits,
             ends_access: standing.ends_access,
             administers: standing.administers,
+            scopes: scopes(caller.scopes.as_ref()),
         }
     }
 }
@@ -344,6 +360,9 @@ impl From<&TokenView> for Token {
             expires_at: Some(token.expires_at.to_string()),
             source: token.source.clone(),
             provider: token.provider.clone(),
+            scopes: scopes(token.scopes.as_ref()),
+            last_used_at: token.last_used_at.map(|at| at.to_string()),
+            last_used_from: token.last_used_from.clone(),
         }
     }
 }
@@ -362,6 +381,10 @@ impl Principal {
             identities: identities.into_iter().map(|(issuer, subject)| Identity { issuer, subject }).collect(),
         }
     }
+}
+
+fn scopes(scopes: Option<&model::TokenScopes>) -> Option<Vec<String>> {
+    scopes.map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect())
 }
 
 const fn kind_name(kind: model::PrincipalKind) -> &'static str {

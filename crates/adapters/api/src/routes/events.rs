@@ -9,13 +9,13 @@ use axum::{
     response::sse::{Event, KeepAlive, Sse},
 };
 use futures_util::{Stream, stream};
-use safeconduct_app::{App, Caller, News};
+use safeconduct_app::{App, Caller, News, Reach};
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use zeroize::Zeroizing;
 
 use crate::{
     dto,
-    extract::{CallerSecret, Closing, From, Signed},
+    extract::{CallerSecret, Closing, From, Reached, Signed},
     problem::Failure,
     state::ApiState,
 };
@@ -38,6 +38,7 @@ pub(crate) async fn events(
     Signed(caller): Signed,
     CallerSecret(secret): CallerSecret,
     From(source): From,
+    Reached(reach): Reached,
     closing: Closing,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
@@ -45,8 +46,19 @@ pub(crate) async fn events(
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse::<u64>().ok());
     // Listening begins before anything is read back, so that nothing falls between.
     let news = state.app.subscribe();
-    let mut follower =
-        Follower { news, app: state.app, caller, secret, source, closing, last, ready: VecDeque::new(), behind: false, _place: place };
+    let mut follower = Follower {
+        news,
+        app: state.app,
+        caller,
+        secret,
+        source,
+        reach,
+        closing,
+        last,
+        ready: VecDeque::new(),
+        behind: false,
+        _place: place,
+    };
     if let Some(last) = last {
         let size = follower.app.ledger_size().await?;
         let missing = size.saturating_sub(last.saturating_add(1));
@@ -66,6 +78,7 @@ struct Follower {
     caller: Caller,
     secret: Zeroizing<String>,
     source: String,
+    reach: Reach,
     closing: Closing,
     news: broadcast::Receiver<Arc<News>>,
     /// Index of the last event that was told or is not the caller's to know.
@@ -125,7 +138,7 @@ impl Follower {
 
     /// `None` ends the stream: the sign-in does not hold any more.
     async fn recheck(&mut self) -> Option<()> {
-        self.caller = self.app.authenticate(&self.secret, &self.source).await.ok()?;
+        self.caller = self.app.authenticate(&self.secret, &self.source, self.reach).await.ok()?;
         Some(())
     }
 }

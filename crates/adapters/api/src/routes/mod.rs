@@ -31,7 +31,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{ApiConfig, BODY_BYTES, POLICY_BODY_BYTES, dto, headers, idempotency, problem::Failure, state::ApiState};
+use crate::{ApiConfig, BODY_BYTES, POLICY_BODY_BYTES, dto, headers, idempotency, problem::Failure, reach, state::ApiState};
 
 /// The router over these use cases.
 pub fn router(app: App, config: &ApiConfig) -> Router {
@@ -50,7 +50,8 @@ pub fn router(app: App, config: &ApiConfig) -> Router {
 /// The OpenAPI document of exactly the routes that [`router`] serves.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let (_, document) = OpenApiRouter::with_openapi(Document::openapi()).merge(quick_routes()).merge(slow_routes()).split_for_parts();
+    let (_, mut document) = OpenApiRouter::with_openapi(Document::openapi()).merge(quick_routes()).merge(slow_routes()).split_for_parts();
+    reach::write_into(&mut document);
     document
 }
 
@@ -140,7 +141,8 @@ async fn in_time(
         description = "Just-in-time action approval. Errors are RFC 9457 problems with a stable `code`, each with a page in docs/errors. \
             Writes take an `Idempotency-Key`: for a day the same call with the same key gets the first answer again and does nothing. \
             Where an answer carries a secret or a stream (`sign-in`, `passwords`, `connect`, `one-time`, `execute`) the key is ignored; an \
-            execution and a one-time secret happen once all the same. Lists are paged by `before` and `limit`. A GET never changes anything.",
+            execution and a one-time secret happen once all the same. Lists are paged by `before` and `limit`. A GET never changes anything. \
+            `x-token-scopes` names the scopes that reach a call, any one of them; a token without scopes may all that its workload may.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(dto::Problem, dto::ResultLine, dto::News)),

@@ -10,6 +10,7 @@ use axum::{
     response::{AppendHeaders, IntoResponse, Response},
 };
 use safeconduct_app::{Arrived, ProblemKind};
+use safeconduct_model::TokenScopes;
 
 use crate::{
     browser, dto,
@@ -119,7 +120,7 @@ pub(crate) async fn logout(State(state): State<ApiState>, Part(name): Part<Strin
 }
 
 /// Gives a workload a short-lived token for one that an issuer of the settings signed for it (RFC 8693): a CI job's, a Kubernetes service
-/// account's. A form with `grant_type`, `subject_token` and `subject_token_type`.
+/// account's. A form with `grant_type`, `subject_token`, `subject_token_type` and, to narrow what it gets, `scope`: `read`, `request`, `ledger`.
 #[utoipa::path(post, path = "/api/v1/token", operation_id = "exchange_token", tag = "sign-in", security(()),
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "RFC 8693, section 2.1"),
     responses((status = 200, body = dto::TokenAnswer), (status = 400, body = dto::TokenRefused), (status = 503, body = dto::TokenRefused)))]
@@ -131,7 +132,10 @@ pub(crate) async fn exchange(State(state): State<ApiState>, From(source): From, 
     let Ok(form) = std::str::from_utf8(&body) else { return invalid("the body is no form") };
     let field = |name: &str| {
         let mut values = form.split('&').filter_map(|field| field.strip_prefix(name)?.strip_prefix('='));
-        values.next().filter(|_| values.next().is_none()).map(|value| value.replace("%3A", ":").replace("%3a", ":"))
+        values
+            .next()
+            .filter(|_| values.next().is_none())
+            .map(|value| value.replace("%3A", ":").replace("%3a", ":").replace("%20", " ").replace('+', " "))
     };
     match field("grant_type").as_deref() {
         Some(TOKEN_EXCHANGE) => {}
@@ -144,13 +148,17 @@ pub(crate) async fn exchange(State(state): State<ApiState>, From(source): From, 
     if field("actor_token").is_some() {
         return invalid("nobody acts for somebody else here");
     }
+    let scopes = match field("scope").map(|scope| scope.parse::<TokenScopes>()).transpose() {
+        Ok(scopes) => scopes,
+        Err(unknown) => return refused(StatusCode::BAD_REQUEST, "invalid_scope", unknown.to_string()),
+    };
     // A signed token holds nothing that a form would write otherwise.
     let Some(token) = field("subject_token") else { return invalid("the form lacks `subject_token`") };
     let began = Instant::now();
     if !state.attempts_at_providers.may_try("", &source, began) {
         return refused(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", "too many failed sign-ins".to_owned());
     }
-    match state.app.exchange_token(&token, &source).await {
+    match state.app.exchange_token(&token, scopes, &source).await {
         Ok(signed_in) => {
             let left = signed_in.expires_at.micros().saturating_sub(state.app.now().micros()) / 1_000_000;
             let answer = dto::TokenAnswer {
@@ -158,6 +166,7 @@ pub(crate) async fn exchange(State(state): State<ApiState>, From(source): From, 
                 issued_token_type: "urn:ietf:params:oauth:token-type:access_token".to_owned(),
                 token_type: "Bearer".to_owned(),
                 expires_in: u64::try_from(left).unwrap_or(0),
+                scope: signed_in.caller.scopes.map(|scopes| scopes.to_string()),
             };
             ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response()
         }
@@ -165,6 +174,7 @@ pub(crate) async fn exchange(State(state): State<ApiState>, From(source): From, 
             state.attempts_at_providers.failed("", &source, began);
             refused(StatusCode::BAD_REQUEST, "invalid_grant", problem.message)
         }
+        Err(problem) if problem.kind == ProblemKind::Invalid => refused(StatusCode::BAD_REQUEST, "invalid_scope", problem.message),
         Err(problem) => refused(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", problem.message),
     }
 }

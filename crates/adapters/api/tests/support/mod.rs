@@ -83,6 +83,7 @@ impl World {
             pending: ttl(3600),
             pending_per_principal: 20,
             sign_in: ttl(8 * 3600),
+            sign_in_idle: ttl(8 * 3600),
             token_days: 90,
             bundle_watched: false,
             signing_page: None,
@@ -171,7 +172,7 @@ impl World {
 
     /// A session on orders-db for somebody who has a grant.
     pub async fn open(&self, token: &str) -> DoorSession {
-        let caller = self.app.authenticate(token, "test").await.unwrap();
+        let caller = self.app.authenticate(token, "test", safeconduct_app::Reach::EVERY_TOKEN).await.unwrap();
         let secret = self.app.connect(&caller, &parsed("orders-db"), None).await.unwrap();
         let lookup = self.app.door_lookup(secret.user.as_str(), &secret.dbname);
         let last = lookup.verifiers().len() - 1;

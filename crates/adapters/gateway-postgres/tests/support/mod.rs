@@ -161,6 +161,7 @@ impl World {
             signed_in_at: START,
             authenticated_at: Some(START),
             claims: std::collections::BTreeMap::new(),
+            scopes: None,
         }
     }
 
@@ -309,6 +310,7 @@ fn settings(ca_pem: String) -> Settings {
         pending: ttl(3600),
         pending_per_principal: 20,
         sign_in: ttl(8 * 3600),
+        sign_in_idle: ttl(8 * 3600),
         token_days: 7,
         bundle_watched: false,
         signing_page: None,

@@ -58,6 +58,7 @@ impl House {
             pending: ttl(3600),
             pending_per_principal: 20,
             sign_in: ttl(8 * 3600),
+            sign_in_idle: ttl(8 * 3600),
             token_days: 90,
             bundle_watched: false,
             signing_page: None,
@@ -145,6 +146,7 @@ impl House {
             signed_in_at: self.app.now(),
             authenticated_at: Some(self.app.now()),
             claims: std::collections::BTreeMap::new(),
+            scopes: None,
         }
     }
 

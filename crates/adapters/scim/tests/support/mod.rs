@@ -103,6 +103,7 @@ impl World {
             pending: ttl(3600),
             pending_per_principal: 20,
             sign_in: ttl(8 * 3600),
+            sign_in_idle: ttl(8 * 3600),
             token_days: 90,
             bundle_watched: false,
             signing_page: None,
@@ -193,7 +194,7 @@ impl World {
     }
 
     pub async fn caller(&self, name: &str) -> Caller {
-        self.app.authenticate(&self.sign_in(name).await, "test").await.unwrap()
+        self.app.authenticate(&self.sign_in(name).await, "test", safeconduct_app::Reach::EVERY_TOKEN).await.unwrap()
     }
 
     /// A session on orders-db for somebody who has a grant.

@@ -37,6 +37,32 @@ pub struct Create {
     pub why: Why,
 }
 
+/// What a token is for.
+#[derive(Debug, Args)]
+pub struct Scopes {
+    /// Narrow its token to this; may be repeated. Without it the token may all that the workload may
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["read", "request", "ledger"])]
+    pub scopes: Vec<String>,
+}
+
+/// A new workload.
+#[derive(Debug, Args)]
+pub struct CreateWorkload {
+    #[command(flatten)]
+    pub create: Create,
+    #[command(flatten)]
+    pub scopes: Scopes,
+}
+
+/// A workload that gets a new token.
+#[derive(Debug, Args)]
+pub struct NewToken {
+    #[command(flatten)]
+    pub named: Named,
+    #[command(flatten)]
+    pub scopes: Scopes,
+}
+
 /// The access request that was approved.
 #[derive(Debug, Args)]
 pub struct Approved {
@@ -113,14 +139,14 @@ pub enum Workload {
     List,
     /// Ask to create a workload
     #[command(visible_alias = "add")]
-    Create(Create),
+    Create(CreateWorkload),
     /// Ask to disable a workload
     Disable(Named),
     /// Ask to enable a workload again
     Enable(Named),
     /// Ask for a new token; the old one stops working
     #[command(alias = "reset", alias = "reset-token")]
-    ResetSecret(Named),
+    ResetSecret(NewToken),
     /// Fetch, once, the token that an approved change made
     Token(Approved),
 }

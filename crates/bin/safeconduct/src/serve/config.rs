@@ -37,6 +37,8 @@ pub struct Config {
     pub pending: Ttl,
     pub pending_per_principal: usize,
     pub sign_in: Ttl,
+    /// A person's sign-in that nobody uses for this long is over.
+    pub sign_in_idle: Ttl,
     pub token_days: u16,
     pub bundle: Option<PathBuf>,
     /// Where the figures are read, without TLS and without a sign-in; nowhere if it is not set.
@@ -118,6 +120,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("limits.pending", "SAFECONDUCT_LIMITS_PENDING", "a duration such as `8h`"),
     ("limits.pending_per_principal", "SAFECONDUCT_LIMITS_PENDING_PER_PRINCIPAL", "a number from 1 to 1000"),
     ("limits.sign_in", "SAFECONDUCT_LIMITS_SIGN_IN", "a duration such as `12h`"),
+    ("limits.sign_in_idle", "SAFECONDUCT_LIMITS_SIGN_IN_IDLE", "a duration such as `2h`"),
     ("limits.token_days", "SAFECONDUCT_LIMITS_TOKEN_DAYS", "a number of days from 1 to 3650"),
 ];
 
@@ -227,6 +230,7 @@ impl Config {
             pending: reader.parsed("limits.pending", hours(8)),
             pending_per_principal: reader.number("limits.pending_per_principal", 20, 1000),
             sign_in: reader.parsed("limits.sign_in", hours(12)),
+            sign_in_idle: reader.parsed("limits.sign_in_idle", hours(2)),
             token_days: u16::try_from(reader.number("limits.token_days", 90, 3650)).unwrap_or(90),
             bundle: reader.text("bundle").map(PathBuf::from),
             metrics_listen,

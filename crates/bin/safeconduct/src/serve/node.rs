@@ -80,6 +80,7 @@ impl Running {
             pending: config.pending,
             pending_per_principal: config.pending_per_principal,
             sign_in: config.sign_in,
+            sign_in_idle: config.sign_in_idle,
             token_days: config.token_days,
             bundle_watched: config.bundle.is_some(),
             signing_page: safeconduct_web::signing_page().map(safeconduct_model::Digest::of_bytes),

@@ -20,7 +20,7 @@ pub async fn user(context: &Context, verb: User) -> Result<(), Failure> {
         }
         User::Disable(args) => ask(context, Change::Disable { name: args.name }, args.why).await,
         User::Enable(args) => ask(context, Change::Enable { name: args.name }, args.why).await,
-        User::ResetSecret(args) => ask(context, Change::ResetSecret { name: args.name }, args.why).await,
+        User::ResetSecret(args) => ask(context, Change::ResetSecret { name: args.name, scopes: None }, args.why).await,
         User::Unlink(args) => {
             let change = Change::UnlinkIdentity { name: args.name, issuer: args.issuer, subject: args.subject };
             ask(context, change, args.why).await
@@ -48,14 +48,22 @@ pub async fn workload(context: &Context, verb: Workload) -> Result<(), Failure> 
     match verb {
         Workload::List => principals(context, Some("workload")).await,
         Workload::Create(args) => {
-            let display_name = args.display_name.unwrap_or_else(|| args.name.clone());
-            ask(context, Change::CreateWorkload { name: args.name, display_name }, args.why).await
+            let cli::Create { name, display_name, why } = args.create;
+            let display_name = display_name.unwrap_or_else(|| name.clone());
+            ask(context, Change::CreateWorkload { name, display_name, scopes: narrowed(args.scopes) }, why).await
         }
         Workload::Disable(args) => ask(context, Change::Disable { name: args.name }, args.why).await,
         Workload::Enable(args) => ask(context, Change::Enable { name: args.name }, args.why).await,
-        Workload::ResetSecret(args) => ask(context, Change::ResetSecret { name: args.name }, args.why).await,
+        Workload::ResetSecret(args) => {
+            let cli::Named { name, why } = args.named;
+            ask(context, Change::ResetSecret { name, scopes: narrowed(args.scopes) }, why).await
+        }
         Workload::Token(args) => one_time(context, &args).await,
     }
+}
+
+fn narrowed(to: cli::Scopes) -> Option<Vec<String>> {
+    (!to.scopes.is_empty()).then_some(to.scopes)
 }
 
 pub async fn token(context: &Context, verb: Token) -> Result<(), Failure> {
@@ -74,12 +82,16 @@ pub async fn token(context: &Context, verb: Token) -> Result<(), Failure> {
                 vec![
                     cell(&token.sign_in),
                     cell(token.provider.as_ref().unwrap_or(&token.method)),
+                    token.scopes.as_ref().map_or_else(|| "everything".to_owned(), |scopes| cell(scopes.join(", "))),
                     when(&token.created_at),
                     token.expires_at.as_deref().map_or_else(|| "-".to_owned(), when),
                     cell(&token.source),
+                    token.last_used_at.as_deref().map_or_else(|| "never".to_owned(), when_short),
+                    cell(token.last_used_from.as_deref().unwrap_or("-")),
                 ]
             };
-            context.output.table(&["SIGN-IN", "BY", "MADE", "ENDS", "FROM"], &tokens.iter().map(row).collect::<Vec<_>>(), "no sign-ins")
+            let columns = ["SIGN-IN", "BY", "FOR", "MADE", "ENDS", "FROM", "LAST USED", "THEN FROM"];
+            context.output.table(&columns, &tokens.iter().map(row).collect::<Vec<_>>(), "no sign-ins")
         }
         Token::Revoke { name, sign_in, all: _ } => {
             let one = sign_in.as_deref().map_or_else(String::new, |sign_in| format!("/{}", encode(sign_in)));

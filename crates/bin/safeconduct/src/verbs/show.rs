@@ -313,6 +313,9 @@ pub fn preview(output: Output, answer: &dto::PreviewAnswer) -> Result<(), Failur
     if let Some(facts) = &answer.facts {
         output.line(format!("  {}", facts.summary))?;
     }
+    if answer.sign_in_again {
+        output.line("  policy wants a newer sign-in for this: `sign-in`, then ask again")?;
+    }
     if answer.decision.outcome == "need_approval" && !answer.eligible.is_empty() {
         output.line(format!("  may approve: {}", answer.eligible.join(", ")))?;
     }

@@ -259,6 +259,7 @@ pub fn settings() -> Settings {
         pending: hours(8),
         pending_per_principal: 20,
         sign_in: hours(12),
+        sign_in_idle: hours(12),
         token_days: 90,
         bundle_watched: false,
         signing_page: None,
