@@ -185,7 +185,8 @@ danger_local = true
   }
 }
 
-const subject = (name: string) => `00u-${Buffer.from(name).toString("hex")}`;
+/** Who somebody is there, whatever they are called. */
+export const subject = (name: string) => `00u-${Buffer.from(name).toString("hex")}`;
 
 const page = (body: string) => `<!doctype html><html lang=en><title>Example Corp</title><link rel=icon href="data:,">${body}</html>`;
 

@@ -1,6 +1,6 @@
 // Signing in by an identity provider, a certified one, in browsers and on command lines; and what ends here when it is over there.
 import type { BrowserContext, Page } from "@playwright/test";
-import { expect, signInThere, test as base, Terminal } from "./provider";
+import { expect, signInThere, subject, test as base, Terminal } from "./provider";
 import { listen, settleAll, type Gateway } from "./gateway";
 
 /** Somebody of Example Corp: a browser, and a command line. */
@@ -80,7 +80,7 @@ async function live(gateway: Gateway, name: string) {
   return (await gateway.json<{ principal: string }[]>("carol", "sessions", "--live")).filter(({ principal }) => principal === name);
 }
 
-test("f23 whom a provider makes waits until an administrator lets them in; then its groups count", async ({ gateway, employee }) => {
+test("f23 whom a provider makes waits until an administrator lets them in; then its groups count", async ({ gateway, provider, employee, as }) => {
   const eve = await employee("eve", "team-dba");
   const { page } = eve;
   await page.goto("/approvals");
@@ -93,9 +93,16 @@ test("f23 whom a provider makes waits until an administrator lets them in; then 
   await expect(page.getByRole("alert")).toContainText("SIGN-007");
   const people = await gateway.json<{ name: string }[]>("ann", "user", "list");
   const made = people.filter(({ name }) => name.startsWith("eve"));
-  expect(made).toMatchObject([{ name: "eve", display_name: "eve of Example Corp", disabled: true, groups: [] }]);
+  expect(made).toMatchObject([{ name: "eve", display_name: "eve of Example Corp", disabled: true, waits: true, groups: [] }]);
+  // Administrators see who waits, and who that is there.
+  const ann = await as("ann");
+  await ann.goto("/people");
+  const listed = ann.getByRole("listitem", { name: "eve" });
+  await expect(listed).toContainText("waits");
+  await expect(listed).toContainText(`${provider.issuer}, as ${subject("eve")}`);
 
   await letIn(gateway, "eve");
+  await expect(listed).not.toContainText("waits");
   await page.getByRole("button", { name: "Sign in with Example Corp" }).click();
   // Where they wanted to go in the first place.
   await expect(page.getByText("Nothing waits for you")).toBeVisible();

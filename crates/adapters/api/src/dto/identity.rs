@@ -280,6 +280,9 @@ pub struct Principal {
     pub display_name: String,
     pub created_at: String,
     pub disabled: bool,
+    /// True if they were disabled when they were made and nobody has enabled them since.
+    #[serde(default)]
+    pub waits: bool,
     pub groups: Vec<String>,
     /// Who they are at identity providers.
     #[serde(default)]
@@ -343,13 +346,14 @@ impl From<&TokenView> for Token {
 }
 
 impl Principal {
-    pub(crate) fn new(principal: &model::Principal, identities: Vec<(String, String)>) -> Self {
+    pub(crate) fn new(principal: &model::Principal, identities: Vec<(String, String)>, waits: bool) -> Self {
         Self {
             name: principal.name.to_string(),
             kind: kind_name(principal.kind).to_owned(),
             display_name: principal.display_name.clone(),
             created_at: principal.created_at.to_string(),
             disabled: principal.disabled,
+            waits,
             groups: texts(principal.groups.keys()),
             identities: identities.into_iter().map(|(issuer, subject)| Identity { issuer, subject }).collect(),
         }
