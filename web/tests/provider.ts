@@ -28,6 +28,8 @@ export class Provider {
   private server!: Server;
   private authority?: Buffer;
   issuer = "";
+  /** Answers no call of the gateway's while this is so. */
+  isOutOfOrder = false;
   /** What it could not do. */
   readonly complaints: string[] = [];
 
@@ -160,6 +162,10 @@ danger_local = true
   }
 
   private async serve(asked: IncomingMessage, answer: ServerResponse) {
+    if (this.isOutOfOrder && asked.url === "/token") {
+      answer.writeHead(503).end();
+      return;
+    }
     if (!asked.url?.startsWith("/interaction/")) return this.openId.callback()(asked, answer);
     if (asked.method === "GET") {
       answer.setHeader("content-type", "text/html");

@@ -1,4 +1,5 @@
 // Signing in by an identity provider, a certified one, in browsers and on command lines; and what ends here when it is over there.
+import AxeBuilder from "@axe-core/playwright";
 import type { BrowserContext, Page } from "@playwright/test";
 import { expect, signInThere, subject, test as base, Terminal } from "./provider";
 import { listen, settleAll, type Gateway } from "./gateway";
@@ -124,6 +125,22 @@ test("who says no at the provider is told so, and begins again", async ({ employ
   await expect(page.getByRole("button", { name: "Sign in with Example Corp" })).toBeEnabled();
 });
 
+test("while a provider is out of order the page says so; then it signs in", async ({ gateway, provider, employee, complaints }) => {
+  const oscar = await employee("oscar", "team-web");
+  const { page } = oscar;
+  provider.isOutOfOrder = true;
+  await page.goto("/sign-in?to=/account");
+  await signInAt(page, "oscar");
+  await expect(page.getByRole("alert")).toContainText("can't be used at the moment");
+  expect(complaints.splice(0).filter((complaint) => !complaint.includes("status of 401"))).toEqual([expect.stringContaining("status of 503")]);
+  provider.isOutOfOrder = false;
+  await page.getByRole("button", { name: "Sign in with Example Corp" }).click();
+  await expect(page.getByRole("alert")).toContainText("SIGN-007");
+  await letIn(gateway, "oscar");
+  await page.getByRole("button", { name: "Sign in with Example Corp" }).click();
+  await expect(page).toHaveURL(/\/account$/);
+});
+
 test("a command line signs in through the browser, and the browser is signed in nowhere", async ({ gateway, employee }) => {
   const frank = await employee("frank", "team-web");
   const { page, terminal } = frank;
@@ -223,3 +240,19 @@ test("a provider that changes its keys signs people in and out as before", async
   await provider.disable("kim");
   expect((await kim.terminal.run("whoami")).said).toContain("SIGN-002");
 });
+
+for (const scheme of ["light", "dark"] as const) {
+  test(`nothing stands in anybody's way where providers sign in (axe, ${scheme})`, async ({ employee }) => {
+    const { page, terminal } = await employee("peggy");
+    await page.emulateMedia({ colorScheme: scheme });
+    const { url, waits } = await terminal.signIn();
+    await page.goto(url);
+    await signInAt(page, "peggy");
+    await expect(page.getByRole("alert")).toContainText("SIGN-007");
+    expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
+    await page.goto("/sign-in");
+    await expect(page.getByRole("button", { name: "Sign in with Example Corp" })).toBeVisible();
+    expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
+    waits.kill();
+  });
+}
