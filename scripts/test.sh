@@ -6,7 +6,7 @@ export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 
 step "packages"
 need_to_build
-need postgresql postgresql-contrib faketime openssh-client
+need postgresql postgresql-contrib faketime openssh-client openssl
 if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
   rustup component add rustfmt clippy
 fi

@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { test as base, expect, type APIRequestContext, type BrowserContext, type BrowserContextOptions, type ConsoleMessage, type Page } from "@playwright/test";
 
 const root = join(import.meta.dirname, "../..");
-const binary = process.env.SAFECONDUCT ?? join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "debug/safeconduct");
+export const binary = process.env.SAFECONDUCT ?? join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "debug/safeconduct");
 
 export type Person = "alice" | "bob" | "dora" | "carol" | "ann" | "abe";
 
@@ -17,8 +17,8 @@ export class Gateway {
     private readonly passwords: Map<string, string>,
   ) {}
 
-  static async start(): Promise<Gateway> {
-    const child = spawn(binary, ["demo"], { stdio: ["ignore", "pipe", "inherit"] });
+  static async start(...args: string[]): Promise<Gateway> {
+    const child = spawn(binary, ["demo", ...args], { stdio: ["ignore", "pipe", "inherit"], env: { SAFECONDUCT_LOG: "error", ...process.env } });
     let page = "";
     // Read to its end: a program nobody listens to any more breaks.
     child.stdout.setEncoding("utf8").on("data", (part: string) => (page += part));
@@ -39,6 +39,11 @@ export class Gateway {
     const ended = new Promise((resolve) => this.child.once("exit", resolve));
     this.child.kill("SIGINT");
     await ended;
+  }
+
+  /** The file with the authority of its certificate. */
+  get authority(): string {
+    return join(this.commands, "../node/keys/ca.pem");
   }
 
   password(who: Person): string {
@@ -91,6 +96,7 @@ export class Gateway {
 /** A program that is talked to. */
 export class Talk {
   private said = "";
+  private closed = false;
   private readonly waiting = new Set<() => void>();
   constructor(private readonly child: ChildProcess) {
     for (const stream of [child.stdout, child.stderr])
@@ -98,7 +104,8 @@ export class Talk {
         this.said += part;
         for (const look of this.waiting) look();
       });
-    child.once("exit", () => {
+    child.once("close", () => {
+      this.closed = true;
       for (const look of this.waiting) look();
     });
   }
@@ -112,13 +119,19 @@ export class Talk {
         if (pattern.test(this.said)) {
           this.waiting.delete(look);
           resolve(this.said);
-        } else if (this.child.exitCode !== null) {
+        } else if (this.closed) {
           reject(new Error(`ended without ${pattern}: ${this.said}`));
         }
       };
       this.waiting.add(look);
       look();
     });
+  }
+  /** Waits for its end: how it ended, and everything it said. */
+  async ended(): Promise<{ code: number | null; said: string }> {
+    this.child.stdin?.end();
+    if (!this.closed) await new Promise((resolve) => this.child.once("close", resolve));
+    return { code: this.child.exitCode, said: this.said };
   }
   kill() {
     this.child.kill("SIGKILL");

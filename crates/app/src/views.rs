@@ -465,6 +465,16 @@ impl App {
         Ok(world.directory.iter().map(|principal| of(&principal.name)).collect())
     }
 
+    /// Who has still to be let in by an administrator.
+    ///
+    /// # Errors
+    /// As [`App::principals`].
+    pub fn waiting(&self, caller: &Caller) -> Result<BTreeSet<PrincipalName>, Problem> {
+        let world = self.world();
+        self.may_list(&world, caller)?;
+        Ok(world.directory.iter().map(|principal| &principal.name).filter(|name| world.directory.is_waiting(name)).cloned().collect())
+    }
+
     /// Every group with its members.
     ///
     /// # Errors

@@ -112,6 +112,8 @@ async fn f23_a_second_account_of_a_providers_making_neither_asks_nor_approves_be
     let all = house.app.principals(&house.caller("carol")).unwrap();
     let second = all.iter().find(|p| p.name.as_str() == "alice.two").unwrap();
     assert!(second.disabled && second.groups.is_empty(), "{second:?}");
+    assert_eq!(house.app.waiting(&house.caller("carol")).unwrap(), BTreeSet::from([parsed("alice.two")]));
+    assert!(house.app.waiting(&house.caller("alice")).is_err());
     house.advance(1).await;
     let view = house.window("alice", &[Operation::Write], 600).await.unwrap();
     assert!(!view.eligible.iter().any(|name| name.as_str() == "alice.two"), "{:?}", view.eligible);
@@ -119,6 +121,7 @@ async fn f23_a_second_account_of_a_providers_making_neither_asks_nor_approves_be
     house.advance(1).await;
     // An administrator, and another one who approves it, say that this is somebody else.
     house.changed(Change::Enable { name: parsed("alice.two") }).await;
+    assert!(house.app.waiting(&house.caller("carol")).unwrap().is_empty());
     assert_eq!(corp.sign_in(&house.app).await.unwrap().caller.name.as_str(), "alice.two");
     let groups = house.app.groups(&house.caller("carol")).unwrap();
     assert!(groups[&parsed::<GroupName>("dba")].contains(&parsed("alice.two")));

@@ -56,7 +56,7 @@ function Principals({ kind, search, ask }: { kind: string; search: string; ask?:
   const { data: known } = useQuery(groups);
   if (isPending) return <Wait lines={6} />;
   if (error && !data) return <Failed error={error} retry={() => void refetch()} />;
-  const found = data.filter((each) => each.kind === kind && matches(search, each.name, each.display_name, ...each.groups));
+  const found = data.filter((each) => each.kind === kind && matches(search, each.name, each.display_name, ...each.groups, ...(each.waits ? ["waits"] : []))).sort((a, b) => Number(b.waits) - Number(a.waits));
   return (
     <List empty={search.trim() ? "Nobody of that name" : kind === "person" ? "Nobody" : "No workloads"}>
       {found.map((each) => (
@@ -99,7 +99,7 @@ function One({ of, groups, ask }: { of: Principal; groups: string[]; ask?: (of: 
             <span className="mono quiet">
               <Shown text={of.name} />
             </span>
-            {of.disabled && <span className="chip severe">disabled</span>}
+            {of.disabled && <span className="chip severe">{of.waits ? "waits" : "disabled"}</span>}
           </span>
           <span className="line">
             <Shown text={of.groups.join(", ") || "in no group"} />
@@ -115,6 +115,11 @@ function One({ of, groups, ask }: { of: Principal; groups: string[]; ask?: (of: 
             )}
             ; since <At at={of.created_at} />
           </span>
+          {of.waits && (
+            <span className="line">
+              Signed in by <Shown text={of.identities?.map(({ issuer, subject }) => `${issuer}, as ${subject}`).join("; ") ?? ""} />. Enable them only if they are nobody who is here already under another name.
+            </span>
+          )}
         </span>
         <span className="row">
           {who?.ends_access && (

@@ -10,11 +10,18 @@ import { Failed } from "../ui/feedback";
 
 const route = getRouteApi("/sign-in");
 
-/** Where to go after the provider: it does not carry that for us. A path of ours, checked when it was taken up. */
-const AFTERWARDS = "safeconduct.afterwards";
+/** How this page was opened: the provider does not carry that for us. A path to go to is ours, checked when it was taken up. */
+const BEFORE = "safeconduct.before";
+
+function takeBefore(): ReturnType<typeof route.useSearch> {
+  const kept = sessionStorage.getItem(BEFORE);
+  sessionStorage.removeItem(BEFORE);
+  return kept ? JSON.parse(kept) : {};
+}
 
 export default function SignIn() {
-  const { to, provider, port, challenge } = route.useSearch();
+  const search = route.useSearch();
+  const { to, provider, port, challenge } = search;
   const router = useRouter();
   const [welcome] = useState(takeWelcome);
   const [withCode, setWithCode] = useState(welcome !== undefined);
@@ -49,8 +56,7 @@ export default function SignIn() {
   const commandLine = port !== undefined && challenge ? { port, challenge } : undefined;
   const leave = useMutation({
     mutationFn: async (name: string) => {
-      if (to) sessionStorage.setItem(AFTERWARDS, to);
-      else sessionStorage.removeItem(AFTERWARDS);
+      sessionStorage.setItem(BEFORE, JSON.stringify(search));
       return answer(api.POST("/api/v1/browser/providers/{name}/leave", { params: { path: { name } }, body: { command_line: commandLine } }));
     },
     onSuccess: ({ url }) => window.location.assign(url),
@@ -58,16 +64,17 @@ export default function SignIn() {
   const arrive = useMutation({
     mutationFn: (brought: Brought) => answer(api.POST("/api/v1/browser/providers/sign-in", { body: brought })),
     onSuccess: ({ signed_in, command_line }) => {
+      const before = takeBefore();
       if (command_line) {
         window.location.replace(command_line);
       } else if (signed_in) {
-        const afterwards = sessionStorage.getItem(AFTERWARDS) ?? "/";
-        sessionStorage.removeItem(AFTERWARDS);
         queryClient.clear();
         queryClient.setQueryData(["whoami"], signed_in.who);
-        void router.navigate({ href: afterwards, replace: true });
+        void router.navigate({ href: before.to ?? "/", replace: true });
       }
     },
+    // As it was before: the next try leads to the same place, or to the command line that still waits.
+    onError: () => void router.navigate({ to: "/sign-in", search: takeBefore(), replace: true }),
   });
   const { mutate: bringBack } = arrive;
   useEffect(() => {
@@ -109,29 +116,34 @@ export default function SignIn() {
         )}
         {notUsed && <Failed error={notUsed} />}
         {(leave.error ?? arrive.error) && <Failed error={leave.error ?? arrive.error} />}
-        <label className="field">
-          <span>Name</span>
-          <input className="input" name="name" required autoFocus={!welcome} defaultValue={welcome?.name} autoComplete="username" autoCapitalize="none" spellCheck={false} />
-        </label>
-        {withCode && (
-          <label className="field">
-            <span>One-time code</span>
-            <input className="input" name="code" required defaultValue={welcome?.code} autoComplete="one-time-code" spellCheck={false} />
-            <small>An administrator handed it out. It works once.</small>
-          </label>
+        {commandLine && providers.isSuccess && offered.length === 0 && <Failed error={new Error("The identity provider that the command line names is not known here.")} />}
+        {!commandLine && (
+          <>
+            <label className="field">
+              <span>Name</span>
+              <input className="input" name="name" required autoFocus={!welcome} defaultValue={welcome?.name} autoComplete="username" autoCapitalize="none" spellCheck={false} />
+            </label>
+            {withCode && (
+              <label className="field">
+                <span>One-time code</span>
+                <input className="input" name="code" required defaultValue={welcome?.code} autoComplete="one-time-code" spellCheck={false} />
+                <small>An administrator handed it out. It works once.</small>
+              </label>
+            )}
+            <label className="field">
+              <span>{withCode ? "New password" : "Password"}</span>
+              <input className="input" name="password" type="password" required autoFocus={welcome !== undefined} minLength={withCode ? 12 : 1} autoComplete={withCode ? "new-password" : "current-password"} />
+              {withCode && <small>At least 12 characters.</small>}
+            </label>
+            {signIn.error && <Failed error={signIn.error} />}
+            <button type="submit" className="button first" disabled={signIn.isPending}>
+              {signIn.isPending ? "One moment…" : withCode ? "Choose and sign in" : "Sign in"}
+            </button>
+            <button type="button" className="button plain" onClick={() => setWithCode(!withCode)}>
+              {withCode ? "I have a password" : "I have a one-time code"}
+            </button>
+          </>
         )}
-        <label className="field">
-          <span>{withCode ? "New password" : "Password"}</span>
-          <input className="input" name="password" type="password" required autoFocus={welcome !== undefined} minLength={withCode ? 12 : 1} autoComplete={withCode ? "new-password" : "current-password"} />
-          {withCode && <small>At least 12 characters.</small>}
-        </label>
-        {signIn.error && <Failed error={signIn.error} />}
-        <button type="submit" className="button first" disabled={signIn.isPending}>
-          {signIn.isPending ? "One moment…" : withCode ? "Choose and sign in" : "Sign in"}
-        </button>
-        <button type="button" className="button plain" onClick={() => setWithCode(!withCode)}>
-          {withCode ? "I have a password" : "I have a one-time code"}
-        </button>
       </form>
     </main>
   );

@@ -41,7 +41,8 @@ const actor = (value: Json | undefined) => {
 const evidence = (value: Json | undefined) => {
   const proof = value as Event | undefined;
   if (proof?.evidence === "signed") return "signed with a key of theirs";
-  return proof?.method ? `signed in by ${text(proof.method)} from ${text(proof.source)}` : undefined;
+  const how = proof?.method === "oidc" ? "an identity provider" : text(proof?.method);
+  return proof?.method ? `signed in by ${how} from ${text(proof.source)}` : undefined;
 };
 
 /** An event in words. What is not known here is shown as it is. */

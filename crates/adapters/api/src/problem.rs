@@ -19,7 +19,7 @@ pub struct Failure {
     pub why: Option<String>,
     pub next: Option<String>,
     /// Scopes of which a token would need one.
-    scope: Option<String>,
+    pub(crate) scope: Option<String>,
 }
 
 /// A token whose scopes don't reach the call.

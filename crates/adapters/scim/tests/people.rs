@@ -21,6 +21,17 @@ async fn a_person_is_made_found_changed_and_disabled() {
 }
 
 #[tokio::test]
+async fn who_was_made_inactive_is_the_providers_to_enable_and_waits_for_no_administrator() {
+    let world = World::new().await;
+    let mut body = user("eve@example.com");
+    body["active"] = false.into();
+    assert_eq!(world.call("POST", "/Users", Some(body)).await.is(201)["active"], false);
+    let ann = world.app.authenticate(&world.sign_in("ann").await, "test", safeconduct_app::Reach::EVERY_TOKEN).await.unwrap();
+    assert!(world.app.principals(&ann).unwrap().iter().any(|one| one.name.as_str() == "eve" && one.disabled));
+    assert!(world.app.waiting(&ann).unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn what_policy_may_need_is_kept_and_nothing_else_is() {
     let world = World::new().await;
     let mut body = user("eve@example.com");

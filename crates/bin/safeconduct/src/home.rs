@@ -24,6 +24,9 @@ pub struct Profile {
     pub name: String,
     /// The ledger's public key, pinned at the first sign-in.
     pub ledger_key: String,
+    /// The identity provider that signed in, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
 }
 
 impl Home {
@@ -151,7 +154,7 @@ mod tests {
     fn f47_what_is_remembered_is_its_owners_alone() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home(dir.path().join("new"));
-        let profile = Profile { server: "https://127.0.0.1:1".into(), name: "alice".into(), ledger_key: "k".into() };
+        let profile = Profile { server: "https://127.0.0.1:1".into(), name: "alice".into(), ledger_key: "k".into(), provider: None };
         home.remember(&profile, "ca", "secret").unwrap();
         home.remember_checkpoint("note").unwrap();
         assert_eq!(home.profile().unwrap(), Some(profile.clone()));

@@ -19,6 +19,8 @@ pub struct Directory {
     links: RedBlackTreeMapSync<(String, String), (PrincipalName, Timestamp)>,
     /// Keys that sign approvals, each with whose it is and since when.
     keys: RedBlackTreeMapSync<String, (PrincipalName, Timestamp)>,
+    /// Who was disabled when they were made and never enabled since.
+    waiting: RedBlackTreeSetSync<PrincipalName>,
     /// Who is in which group, the other way round.
     members: RedBlackTreeMapSync<GroupName, RedBlackTreeSetSync<PrincipalName>>,
     people: RedBlackTreeMapSync<PrincipalName, Described<PersonDescription>>,
@@ -213,6 +215,13 @@ impl Directory {
         theirs.map(|((issuer, subject), _)| (issuer.as_str(), subject.as_str()))
     }
 
+    /// True if an administrator has still to let them in: disabled since they were made, and not by a provisioning source, which enables whom
+    /// it made.
+    #[must_use]
+    pub fn is_waiting(&self, name: &PrincipalName) -> bool {
+        self.waiting.contains(name) && !self.people.contains_key(name)
+    }
+
     /// Whose key this is.
     #[must_use]
     pub fn key_of(&self, key: &str) -> Option<&PrincipalName> {
@@ -344,6 +353,11 @@ impl Directory {
 
     fn stand(&mut self, name: &PrincipalName, disabled: bool, at: Timestamp) {
         self.change(name, |p| p.disabled = disabled);
+        if !disabled {
+            self.waiting.remove_mut(name);
+        } else if self.find(name).is_some_and(|p| p.created_at == at) {
+            self.waiting.insert_mut(name.clone());
+        }
         if let Some(person) = self.people.get_mut(name) {
             person.changed_at = at;
         }

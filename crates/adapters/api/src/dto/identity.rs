@@ -295,6 +295,9 @@ pub struct Principal {
     pub display_name: String,
     pub created_at: String,
     pub disabled: bool,
+    /// True if they were disabled when they were made and nobody has enabled them since.
+    #[serde(default)]
+    pub waits: bool,
     pub groups: Vec<String>,
     /// Where they work, as a provisioning source says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -368,13 +371,14 @@ impl From<&TokenView> for Token {
 }
 
 impl Principal {
-    pub(crate) fn new(principal: &model::Principal, identities: Vec<(String, String)>) -> Self {
+    pub(crate) fn new(principal: &model::Principal, identities: Vec<(String, String)>, waits: bool) -> Self {
         Self {
             name: principal.name.to_string(),
             kind: kind_name(principal.kind).to_owned(),
             display_name: principal.display_name.clone(),
             created_at: principal.created_at.to_string(),
             disabled: principal.disabled,
+            waits,
             groups: texts(principal.groups.keys()),
             department: principal.department.clone(),
             manager: principal.manager.as_ref().map(|manager| manager.name.to_string()),

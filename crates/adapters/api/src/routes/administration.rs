@@ -13,8 +13,11 @@ use crate::{
 /// People and workloads.
 #[utoipa::path(get, path = "/api/v1/principals", tag = "administration", responses((status = 200, body = Vec<dto::Principal>), (status = 403, body = dto::Problem, content_type = "application/problem+json")))]
 pub(crate) async fn principals(State(state): State<ApiState>, Signed(caller): Signed) -> Result<Json<Vec<dto::Principal>>, Failure> {
-    let (all, mut identities) = (state.app.principals(&caller)?, state.app.identities(&caller)?);
-    Ok(Json(all.iter().map(|one| dto::Principal::new(one, identities.remove(&one.name).unwrap_or_default())).collect()))
+    let (all, mut identities, waiting) = (state.app.principals(&caller)?, state.app.identities(&caller)?, state.app.waiting(&caller)?);
+    let shown = |one: &safeconduct_model::Principal| {
+        dto::Principal::new(one, identities.remove(&one.name).unwrap_or_default(), waiting.contains(&one.name))
+    };
+    Ok(Json(all.iter().map(shown).collect()))
 }
 
 /// Groups with their members.

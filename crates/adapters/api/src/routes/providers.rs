@@ -104,8 +104,8 @@ pub(crate) async fn take_over(
 #[utoipa::path(post, path = "/api/v1/providers/{name}/logout", operation_id = "provider_logout", tag = "sign-in", security(()), params(("name" = String, Path,)),
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "`logout_token`, signed by the provider"),
     responses(
-        (status = 204),
-        (status = 401, description = "not the provider's word", body = dto::Problem, content_type = "application/problem+json"),
+        (status = 200, description = "over, or was before"),
+        (status = 400, description = "not the provider's word", body = dto::Problem, content_type = "application/problem+json"),
         (status = 404, body = dto::Problem, content_type = "application/problem+json"),
         (status = 429, body = dto::Problem, content_type = "application/problem+json"),
     ))]
@@ -115,8 +115,14 @@ pub(crate) async fn logout(State(state): State<ApiState>, Part(name): Part<Strin
     // A signed token holds nothing that a form would write otherwise.
     let (Some(token), None) = (tokens.next(), tokens.next()) else { return Err(Failure::invalid("the form lacks `logout_token`")) };
     // Never refused for failures: who is signed out there must be signed out here, whoever else calls from the same address.
-    state.app.provider_logout(&name, token).await?;
-    Ok(super::DONE)
+    match state.app.provider_logout(&name, token).await {
+        // 200 and 400 are what providers look for (Back-Channel Logout 1.0, 2.8): nobody here was asked to sign in.
+        Ok(()) => Ok(StatusCode::OK),
+        Err(problem) if problem.kind == ProblemKind::NotSignedIn => {
+            Err(Failure { status: StatusCode::BAD_REQUEST, ..Failure::from(problem) })
+        }
+        Err(problem) => Err(problem.into()),
+    }
 }
 
 /// Gives a workload a short-lived token for one that an issuer of the settings signed for it (RFC 8693): a CI job's, a Kubernetes service

@@ -154,7 +154,7 @@ pub struct SignIn {
     /// First choose a password, with the one-time code in this file (`-` asks for it on the terminal)
     #[arg(long, value_name = "FILE")]
     pub code_file: Option<PathBuf>,
-    /// Sign in by this identity provider: prints an address to open in a browser on this machine
+    /// Sign in by this identity provider: prints an address to open in a browser on this machine. Said once, it is remembered
     #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "password_file", "code_file"])]
     pub provider: Option<String>,
 }

@@ -1,4 +1,5 @@
-//! `demo`: a throwaway gateway in front of a throwaway PostgreSQL, with people to play. Loopback only; leaves nothing behind.
+//! `demo`: a throwaway gateway in front of a throwaway PostgreSQL, with people to play. Loopback only, unless given settings say otherwise;
+//! leaves nothing behind.
 
 mod actors;
 mod phone;
@@ -6,12 +7,14 @@ mod postgres;
 mod script;
 mod stage;
 
+use std::path::PathBuf;
+
 use tokio::sync::watch;
 
 use self::stage::Stage;
 use crate::{
     failure::{Exit, Failure},
-    serve::stop_signal,
+    serve::{config::Config, log_to_stderr, stop_signal},
 };
 
 /// Arguments of `demo`.
@@ -20,10 +23,16 @@ pub struct Args {
     /// Play the whole story by itself, check every step, and fail if one fails
     #[arg(long)]
     pub script: bool,
+    /// Try settings such as an identity provider: a file as for `serve`. Name, directories, door and bundle stay the demonstration's own
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Runs the demonstration until it is told to stop, or its script to the end.
 pub async fn run(args: Args) -> Result<(), Failure> {
+    let settings = args.config.as_deref().map(|file| Config::read(Some(file))).transpose()?;
+    // Whoever tries settings looks for the reasons in the log.
+    let _log = settings.as_ref().map(|settings| log_to_stderr(settings.log_format));
     eprintln!("setting the stage: PostgreSQL with 40,000 orders, a gateway, six people …");
     // One listener from beginning to end: a second Ctrl-C never stops the clearing up.
     let (send, mut stop) = watch::channel(false);
@@ -33,7 +42,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             send.send_replace(true);
         }
     });
-    let Some(stage) = Stage::build(&stop).await? else {
+    let Some(stage) = Stage::build(settings, &stop).await? else {
         eprintln!("interrupted; nothing is left behind");
         return Ok(());
     };

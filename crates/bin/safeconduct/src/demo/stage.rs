@@ -56,8 +56,9 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Builds it, which takes a few seconds; none if it was stopped meanwhile. Either way nothing half built is left.
-    pub async fn build(stop: &watch::Receiver<bool>) -> Result<Option<Self>, Failure> {
+    /// Builds it, which takes a few seconds; none if it was stopped meanwhile. Either way nothing half built is left. Of the settings all
+    /// counts but what makes it a stage: name, directories, the door's address, the bundle.
+    pub async fn build(settings: Option<Config>, stop: &watch::Receiver<bool>) -> Result<Option<Self>, Failure> {
         let local = |what: &str| {
             let what = what.to_owned();
             move |e: std::io::Error| Failure::local(&what, &e)
@@ -70,7 +71,7 @@ impl Stage {
             .await
             .map_err(|e| Failure::new("DEMO-001", Exit::Error, "starting PostgreSQL").why(e.to_string()))??;
         let mut running = None;
-        let furnished = Self::furnish(folder.path(), &postgres, &mut running, stop).await;
+        let furnished = Self::furnish(folder.path(), &postgres, settings, &mut running, stop).await;
         match (furnished, running) {
             (Ok(()), Some(running)) if !*stop.borrow() => Ok(Some(Self { folder, postgres, running })),
             (furnished, running) => {
@@ -84,6 +85,7 @@ impl Stage {
     async fn furnish(
         folder: &Path,
         postgres: &Postgres,
+        settings: Option<Config>,
         running: &mut Option<Running>,
         stop: &watch::Receiver<bool>,
     ) -> Result<(), Failure> {
@@ -96,14 +98,21 @@ impl Stage {
         let password_file = private.join("upstream.password");
         std::fs::write(&password_file, password.as_bytes()).map_err(|e| Failure::local("writing the database password", &e))?;
         fill(postgres, &password)?;
+        let settings = match settings {
+            Some(settings) => settings,
+            None => Config {
+                api_listen: ([127, 0, 0, 1], 0).into(),
+                public_url: "https://localhost:0".to_owned(),
+                ..Config::parse(None, |_| None).map_err(|problems| Failure::usage(problems.join("; ")))?
+            },
+        };
         let config = Config {
             gateway: "safeconduct.demo".to_owned(),
             data: private.join("data"),
             keys: private.join("keys"),
-            api_listen: ([127, 0, 0, 1], 0).into(),
-            public_url: "https://localhost:0".to_owned(),
             postgres_listen: ([127, 0, 0, 1], free_port()?).into(),
-            ..Config::parse(None, |_| None).map_err(|problems| Failure::usage(problems.join("; ")))?
+            bundle: None,
+            ..settings
         };
         let running = running.insert(Running::start(config).await?);
         let problem = |p: safeconduct_app::Problem| crate::serve::failed(&p);

@@ -173,7 +173,7 @@ pub async fn stop_signal() {
 }
 
 /// Whoever reads the log may stall: lines are then left out, nothing else waits. Dropping the guard writes what is left.
-fn log_to_stderr(format: LogFormat) -> WorkerGuard {
+pub fn log_to_stderr(format: LogFormat) -> WorkerGuard {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SAFECONDUCT_LOG").unwrap_or_else(|_| "warn,safeconduct=info".into());
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);

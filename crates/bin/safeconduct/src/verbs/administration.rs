@@ -150,7 +150,11 @@ async fn principals(context: &Context, kind: Option<&str>) -> Result<(), Failure
         return context.output.json(&all);
     }
     let row = |principal: &dto::Principal| {
-        let state = if principal.disabled { context.output.paint(Tone::Bad, "disabled") } else { "enabled".to_owned() };
+        let state = match (principal.waits, principal.disabled) {
+            (true, _) => context.output.paint(Tone::Bad, "waits"),
+            (false, true) => context.output.paint(Tone::Bad, "disabled"),
+            (false, false) => "enabled".to_owned(),
+        };
         vec![
             cell(&principal.name),
             cell(&principal.kind),

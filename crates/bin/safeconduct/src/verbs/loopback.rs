@@ -72,13 +72,18 @@ async fn code_of(mut connection: TcpStream) -> Option<Zeroizing<String>> {
     let line = std::str::from_utf8(&request).ok()?.lines().next()?.to_owned();
     let code = line.strip_prefix("GET /?code=").and_then(|rest| rest.split_once(' ')).map(|(code, _)| code).filter(|code| is_code(code));
     let (status, text) = match code {
-        Some(_) => ("200 OK", "Signed in. Go back to the command line; this page can be closed.\n"),
-        None => ("404 Not Found", "Nothing is here.\n"),
+        Some(_) => ("200 OK", "Go back to the command line: it has what it takes. This page can be closed."),
+        None => ("404 Not Found", "Nothing is here."),
     };
+    // With an icon in it: nobody listens any more when the browser would ask for one.
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><title>Safeconduct</title><link rel=\"icon\" href=\"data:,\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><p>{text}</p></html>\n"
+    );
     let answer = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
-         referrer-policy: no-referrer\r\nconnection: close\r\n\r\n{text}",
-        text.len()
+        "HTTP/1.1 {status}\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
+         content-security-policy: default-src 'none'; img-src data:\r\nreferrer-policy: no-referrer\r\nconnection: close\r\n\r\n{page}",
+        page.len()
     );
     // The code is here, whether or not the browser reads the answer.
     let _ = connection.write_all(answer.as_bytes()).await;

@@ -19,10 +19,13 @@ pub async fn sign_in(context: &Context, args: cli::SignIn) -> Result<(), Failure
     })?;
     let server = server.trim_end_matches('/').to_owned();
     let before = context.home.profile()?.filter(|profile| profile.server == server);
-    if let Some(provider) = &args.provider {
+    // Whom a provider signed in has no password to be asked for.
+    let as_before = || before.as_ref().and_then(|profile| profile.provider.clone());
+    let says_how = args.name.is_some() || args.password_file.is_some() || args.code_file.is_some();
+    if let Some(provider) = args.provider.or_else(|| as_before().filter(|_| !says_how)) {
         let client = Client::new(&server, &ca, None)?;
-        let answer = by_provider(context, &client, &server, provider).await?;
-        return remember(context, &client, &server, &ca, before, answer).await;
+        let answer = by_provider(context, &client, &server, &provider).await?;
+        return remember(context, &client, &server, &ca, before, Some(provider), answer).await;
     }
     let name = args.name.or_else(|| before.as_ref().map(|profile| profile.name.clone()));
     let name = name.ok_or_else(|| Failure::usage("who signs in?").next("`safeconduct sign-in NAME`"))?;
@@ -49,7 +52,7 @@ async fn signed_in(
     password: zeroize::Zeroizing<String>,
 ) -> Result<(), Failure> {
     let answer: dto::SignedIn = client.post("/sign-in", &dto::SignIn { name, password: dto::Secret(password) }).await?;
-    remember(context, client, server, ca, before, answer).await
+    remember(context, client, server, ca, before, None, answer).await
 }
 
 /// The browser brings a code to a port of this machine. Only who holds the verifier can do anything with it.
@@ -75,6 +78,7 @@ async fn remember(
     server: &str,
     ca: &str,
     before: Option<Profile>,
+    provider: Option<String>,
     answer: dto::SignedIn,
 ) -> Result<(), Failure> {
     let key: dto::LedgerKey = client.get("/ledger/key", &[]).await?;
@@ -83,7 +87,7 @@ async fn remember(
             .why(format!("pinned: {}; the server says: {}", before.ledger_key, key.key))
             .next("ask whoever runs the gateway; if the change is right, remove `profile.toml` and `checkpoint` and sign in again"));
     }
-    let profile = Profile { server: server.to_owned(), name: answer.who.name.clone(), ledger_key: key.key };
+    let profile = Profile { server: server.to_owned(), name: answer.who.name.clone(), ledger_key: key.key, provider };
     context.home.remember(&profile, ca, &answer.token.0)?;
     if context.output.json {
         return context.output.json(&serde_json::json!({ "server": profile.server, "who": answer.who, "expires_at": answer.expires_at }));
@@ -111,5 +115,15 @@ pub async fn whoami(context: &Context) -> Result<(), Failure> {
         return context.output.json(&who);
     }
     let (server, _) = context.home.server(&context.global)?;
-    context.output.line(format!("{} ({}) at {server}, signed in with a {} {}", who.name, who.kind, who.method, when(&who.signed_in_at)))
+    let how = how(&who.method);
+    context.output.line(format!("{} ({}) at {server}, signed in {how} {}", who.name, who.kind, when(&who.signed_in_at)))
+}
+
+/// A way of signing in, in words.
+fn how(method: &str) -> String {
+    match method {
+        "oidc" => "by an identity provider".to_owned(),
+        "token-exchange" => "with a token of its platform".to_owned(),
+        method => format!("with a {method}"),
+    }
 }
