@@ -1,8 +1,10 @@
 // The stage of the browser tests: `safeconduct demo` with everything in it, people with browsers, and their commands.
 import { execFile, spawn, type ChildProcess } from "node:child_process";
-import { join } from "node:path";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { test as base, expect, type APIRequestContext, type BrowserContext, type BrowserContextOptions, type ConsoleMessage, type Page } from "@playwright/test";
+import { test as base, expect, request, type APIRequestContext, type BrowserContext, type BrowserContextOptions, type ConsoleMessage, type Page } from "@playwright/test";
 
 const root = join(import.meta.dirname, "../..");
 export const binary = process.env.SAFECONDUCT ?? join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "debug/safeconduct");
@@ -67,6 +69,28 @@ export class Gateway {
     // What is asked stays, whoever waits for it.
     run.kill();
     return id;
+  }
+
+  /** Puts another policy in force, asked for by ann and approved by abe: what is in force now, with each of its files changed. Gives the way back. */
+  async changePolicy(change: (path: string, text: string) => string): Promise<() => Promise<void>> {
+    const call = await request.newContext({ ignoreHTTPSErrors: true });
+    await signIn(call, this, "carol");
+    const { files } = (await (await call.get(`${this.url}/api/v1/policy`)).json()) as { files: Record<string, string> };
+    await call.dispose();
+    const apply = async (text: (path: string, text: string) => string) => {
+      const folder = mkdtempSync(join(tmpdir(), "bundle-"));
+      for (const [path, before] of Object.entries(files)) {
+        mkdirSync(dirname(join(folder, path)), { recursive: true });
+        writeFileSync(join(folder, path), text(path, before));
+      }
+      const asked = this.talk("ann", "policy", "apply", folder, "--reason", "a test");
+      const id = /rq-[0-9a-z]{12}/.exec(await asked.says(/rq-[0-9a-z]{12}/))?.[0] as string;
+      asked.kill();
+      const { digest } = await this.json<{ digest: string }>("abe", "show", id);
+      await this.run("abe", "approve", id, "--yes", "--digest", digest);
+    };
+    await apply(change);
+    return () => apply((_, text) => text);
   }
 
   talk(who: Person, ...args: string[]): Talk {

@@ -204,7 +204,7 @@ test("who only has to sign in again does so in another tab, and what they wrote 
   await alice.route("**/api/v1/access-requests/preview", async (route) => {
     const answer = await route.fetch();
     const body = (await answer.json()) as { decision: { outcome: string; reasons: unknown[] } };
-    await route.fulfill({ response: answer, json: old ? { ...body, decision: { ...body.decision, outcome: "deny", reasons: [] }, sign_in_again: true } : body });
+    await route.fulfill({ response: answer, json: old ? { ...body, decision: { ...body.decision, outcome: "deny", reasons: [] }, sign_in_again: "newer" } : body });
   });
   await alice.goto("/resources/orders-db");
   await alice.getByLabel("Why").fill("a long and careful reason");

@@ -59,16 +59,8 @@ async function makePasskey({ page, context }: Authenticator, gateway: Gateway): 
   return { link: await page.evaluate(() => navigator.clipboard.readText()), fingerprint };
 }
 
-test.beforeEach(({ gateway }) => settleAll(gateway));
-
-test("a passkey is made, enrolled by two administrators, signs what was shown and signs in; stock ssh-keygen verifies it", async ({ gateway, as, complaints }) => {
-  test.setTimeout(120_000);
-  const browser = await trusting(gateway);
-  const bob = await withAuthenticator(browser, gateway, "bob", complaints);
-  const { page } = bob;
-  const { link, fingerprint } = await makePasskey(bob, gateway);
-
-  // Nothing is enrolled by a link: it is asked for, and another administrator approves.
+/** Ann opens the link and asks, abe approves: nothing is enrolled by a link alone. */
+async function enrol(as: (who: Person) => Promise<Page>, link: string, fingerprint: string) {
   const ann = await as("ann");
   await ann.goto(new URL(link).pathname + new URL(link).search);
   const dialog = ann.getByRole("dialog");
@@ -81,6 +73,18 @@ test("a passkey is made, enrolled by two administrators, signs what was shown an
   await abe.getByRole("button", { name: /^Approve/ }).click();
   await abe.getByRole("button", { name: /^Approve/ }).last().click();
   await expect(abe.getByText(/executed|done|ran/).first()).toBeVisible();
+}
+
+test.beforeEach(({ gateway }) => settleAll(gateway));
+
+test("a passkey is made, enrolled by two administrators, signs what was shown and signs in; stock ssh-keygen verifies it", async ({ gateway, as, complaints }) => {
+  test.setTimeout(120_000);
+  const browser = await trusting(gateway);
+  const bob = await withAuthenticator(browser, gateway, "bob", complaints);
+  const { page } = bob;
+  const { link, fingerprint } = await makePasskey(bob, gateway);
+
+  await enrol(as, link, fingerprint);
   await page.reload();
   await expect(page.getByRole("region", { name: "keys" })).toContainText(fingerprint);
 
@@ -127,6 +131,61 @@ test("a passkey is made, enrolled by two administrators, signs what was shown an
   await page.goto("/sign-in");
   await page.getByRole("button", { name: "Sign in with a passkey" }).click();
   await expect(page.getByRole("alert")).toContainText("No passkey was used");
+  complaints.length = 0;
+  await browser.close();
+});
+
+test("f27 who signed in by a password steps up with a passkey where policy asks for it, and what they wrote stays", async ({ gateway, as, complaints }) => {
+  test.setTimeout(120_000);
+  const browser = await trusting(gateway);
+  const bob = await withAuthenticator(browser, gateway, "bob", complaints);
+  const { page } = bob;
+  bob.context.setDefaultTimeout(15_000);
+  const { link, fingerprint } = await makePasskey(bob, gateway);
+  await enrol(as, link, fingerprint);
+  const stepUp = `
+@id("step-up")
+forbid (principal is Person, action == Action::"write", resource == Resource::"orders-db")
+when { !context.exact }
+unless { context.asked.sign_in == "passkey" && context.asked.sign_in_age < duration("5m") };
+`;
+  const back = await gateway.changePolicy((path, text) => (path === "policies/orders.cedar" ? text + stepUp : text));
+  try {
+    await page.goto("/resources/orders-db");
+    await page.getByRole("checkbox", { name: "write" }).check();
+    await page.getByLabel("Why").fill("a long and careful reason");
+    await expect(page.getByTestId("verdict")).toContainText("Policy wants a sign-in with a passkey for this.");
+    await expect(page.getByRole("button", { name: "Ask", exact: true })).toBeDisabled();
+    // Another tab, with the same passkey: the virtual authenticator is one tab's.
+    const other = await bob.context.newPage();
+    listen(other, complaints);
+    const session = await bob.context.newCDPSession(other);
+    await session.send("WebAuthn.enable");
+    const { authenticatorId } = await session.send("WebAuthn.addVirtualAuthenticator", {
+      options: { protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true },
+    });
+    const { credentials } = await bob.session.send("WebAuthn.getCredentials", { authenticatorId: bob.id });
+    await session.send("WebAuthn.addCredential", { authenticatorId, credential: credentials[0] as never });
+    await other.goto("/sign-in");
+    // A first step that is not finished changes nothing.
+    await other.getByLabel("Name").fill("bob");
+    await other.getByLabel("Password").fill("not the password");
+    await other.keyboard.press("Enter");
+    await expect(other.getByRole("alert")).toBeVisible();
+    await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange", { bubbles: true })));
+    await expect(page.getByTestId("verdict")).toContainText("Policy wants a sign-in with a passkey for this.");
+    await other.getByRole("button", { name: "Sign in with a passkey" }).click();
+    await expect(other.getByRole("heading", { name: "What you may do now" })).toBeVisible();
+    await other.close();
+    await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange", { bubbles: true })));
+    await expect(page.getByTestId("verdict")).not.toContainText("Policy wants");
+    await expect(page.getByLabel("Why")).toHaveValue("a long and careful reason");
+    await page.getByRole("button", { name: /^Ask/ }).click();
+    await expect(page).toHaveURL(/\/access-requests\/rq-/);
+    await expect(page.getByText("signed in by passkey").first()).toBeAttached();
+  } finally {
+    await back();
+  }
   complaints.length = 0;
   await browser.close();
 });

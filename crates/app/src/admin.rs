@@ -22,7 +22,7 @@ use crate::{
     passwords::PASSWORDS,
     ports::ValueChange,
     problem::{Problem, ProblemKind},
-    requests::{AskedFor, NewAccessRequest},
+    requests::{AskedFor, Came, NewAccessRequest},
     views::AccessView,
     world::{Work, World},
 };
@@ -64,7 +64,7 @@ impl App {
             Resource::SAFECONDUCT.parse().map_err(|_| Problem::no_resource(Resource::SAFECONDUCT))?;
         let safeconduct = world.resource(&resource).ok_or_else(|| Problem::no_resource(Resource::SAFECONDUCT))?;
         // Asked before anything is kept: nobody else fills the store with bundles.
-        let outcome = self.outcome_for(&world, principal, safeconduct, Operation::ApplyPolicy, true, &caller.source, self.now()).outcome;
+        let outcome = self.outcome_for(&world, principal, safeconduct, Operation::ApplyPolicy, true, &Came::of(caller), self.now()).outcome;
         if outcome == Outcome::Deny {
             return Err(Problem::no_resource(Resource::SAFECONDUCT));
         }

@@ -73,7 +73,7 @@ pub use providers::{Arrived, CommandLine, Leaving, Returned};
 pub use provisioning::{Provisioned, ProvisionedGroup, Provisioner, Said, SaidOfGroup};
 pub use publish::News;
 pub use reach::Reach;
-pub use requests::{AskedFor, NewAccessRequest, Preview};
+pub use requests::{AskedFor, NewAccessRequest, Preview, SignInAgain};
 pub use search::{Found, FoundEntry, LedgerQuery};
 pub use signed::{KeyView, SignedRoster, SignedStatement};
 pub use standing::CallerStanding;

@@ -3,7 +3,10 @@
 use safeconduct_lifecycle::Refused;
 use safeconduct_model::{Asked, Decision, NotCanonical, Timestamp};
 
-use crate::ports::{NoEntropy, RecordingError, StoreError};
+use crate::{
+    ports::{NoEntropy, RecordingError, StoreError},
+    requests::SignInAgain,
+};
 
 /// The error of every use case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,15 +77,23 @@ impl Problem {
             .next("ask for less, or see what would be allowed with `policy explain`")
     }
 
-    /// Policy says no to this sign-in, and would not to a new one.
-    pub(crate) fn old_sign_in(age_seconds: u64) -> Self {
-        let age = match age_seconds {
-            Asked::OLDEST_SIGN_IN_SECONDS.. => "nobody says how old yours is".to_owned(),
-            _ => format!("yours is {} minutes old", age_seconds / 60),
+    /// Policy says no to this sign-in, and would not to another.
+    pub(crate) fn other_sign_in(again: SignInAgain, asked: &Asked) -> Self {
+        let again_anywhere = "sign in again, then ask again: in a browser in another tab, at a command line with `sign-in`";
+        let (message, why, next) = match (again, asked.sign_in_age_seconds) {
+            (SignInAgain::Passkey, _) => (
+                "policy wants a sign-in with a passkey for this",
+                format!("you signed in by {}", asked.sign_in),
+                "sign in with your passkey, in a browser, and ask there: another tab will do",
+            ),
+            (SignInAgain::Newer, Asked::OLDEST_SIGN_IN_SECONDS..) => {
+                ("policy wants a newer sign-in for this", "nobody says how old yours is".to_owned(), again_anywhere)
+            }
+            (SignInAgain::Newer, age) => {
+                ("policy wants a newer sign-in for this", format!("yours is {} minutes old", age / 60), again_anywhere)
+            }
         };
-        Self::new("REQ-010", ProblemKind::Denied, "policy wants a newer sign-in for this")
-            .why(age)
-            .next("sign in again, then ask again: in a browser in another tab, at a command line with `sign-in`")
+        Self::new("REQ-010", ProblemKind::Denied, message).why(why).next(next)
     }
 
     pub(crate) fn frozen(why: &str) -> Self {

@@ -1,6 +1,6 @@
 //! Asking: what is asked for becomes an access request, a grant or a refusal in one unit of work.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use safeconduct_lifecycle::{Access, AccessState, Command};
 use safeconduct_model::{
@@ -40,6 +40,25 @@ pub enum AskedFor {
     Change(Change),
 }
 
+/// How somebody comes: what policy may look at beside what they ask for.
+pub(crate) struct Came<'a> {
+    source: &'a str,
+    sign_in: &'a str,
+    claims: BTreeSet<String>,
+}
+
+impl<'a> Came<'a> {
+    pub(crate) fn of(caller: &'a Caller) -> Self {
+        let claims = caller.claims.iter().map(|(name, value)| format!("{name}={}", value.as_str())).collect();
+        Self { source: &caller.source, sign_in: &caller.method, claims }
+    }
+
+    fn as_asked(asked: &'a Asked) -> Self {
+        let claims = AskedContext::of(asked, Ttl::MIN).claims;
+        Self { source: &asked.source, sign_in: &asked.sign_in, claims }
+    }
+}
+
 /// What policy would say. Nothing is stored.
 #[derive(Clone, Debug)]
 pub struct Preview {
@@ -47,8 +66,27 @@ pub struct Preview {
     pub facts: Option<Arc<Facts>>,
     /// Who could approve it.
     pub eligible: Vec<PrincipalName>,
-    /// True if nothing but the age of the caller's sign-in is in the way.
-    pub sign_in_again: bool,
+    /// What another sign-in has to be, if nothing but the caller's own is in the way.
+    pub sign_in_again: Option<SignInAgain>,
+}
+
+/// What a sign-in would have to be for policy not to deny.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInAgain {
+    /// Made just now, in the same way.
+    Newer,
+    /// Made just now, with a passkey, of which the person has one.
+    Passkey,
+}
+
+impl SignInAgain {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Newer => "newer",
+            Self::Passkey => "passkey",
+        }
+    }
 }
 
 /// An asking with everything worked out but policy's answer.
@@ -110,7 +148,8 @@ impl App {
         let envelope = self.envelope(&submission, principal, &decision, &world, now)?;
         let waits = matches!(decision.outcome, Outcome::NeedApproval { .. });
         let eligible = if waits { names(&world.eligible(&envelope, submission.facts.as_deref(), now)) } else { Vec::new() };
-        let sign_in_again = decision.outcome == Outcome::Deny && passes_with_a_new_sign_in(&world, &submission, principal, resource, now);
+        let denied = decision.outcome == Outcome::Deny;
+        let sign_in_again = if denied { passes_with_a_new_sign_in(&world, &submission, principal, resource, now) } else { None };
         Ok(Preview { decision, facts: submission.facts, eligible, sign_in_again })
     }
 
@@ -225,13 +264,12 @@ impl App {
                 .next(format!("ask again with `--for {limit}` or less")));
         }
         if decision.outcome == Outcome::Deny {
-            if !self.may_know_as(&world, principal, resource, &submission.asked.source, now) {
+            if !self.may_know_as(&world, principal, resource, &Came::as_asked(&submission.asked), now) {
                 return Err(Problem::no_resource(resource.name.as_str()));
             }
-            let problem = if passes_with_a_new_sign_in(&world, &submission, principal, resource, now) {
-                Problem::old_sign_in(submission.asked.sign_in_age_seconds)
-            } else {
-                Problem::denied_by_policy(&decision)
+            let problem = match passes_with_a_new_sign_in(&world, &submission, principal, resource, now) {
+                Some(again) => Problem::other_sign_in(again, &submission.asked),
+                None => Problem::denied_by_policy(&decision),
             };
             if !self.node.floods.records_denial(&submission.requester, now) {
                 return Err(problem);
@@ -321,16 +359,17 @@ impl App {
 
     /// True if there is anything at all on this resource that the caller may ask for.
     pub(crate) fn may_know(&self, world: &World, caller: &Caller, resource: &Resource, now: Timestamp) -> bool {
-        world.directory.find(&caller.name).is_some_and(|p| self.may_know_as(world, p, resource, &caller.source, now))
+        world.directory.find(&caller.name).is_some_and(|p| self.may_know_as(world, p, resource, &Came::of(caller), now))
     }
 
-    fn may_know_as(&self, world: &World, principal: &Principal, resource: &Resource, source: &str, now: Timestamp) -> bool {
-        askable(resource).iter().any(|(operation, exact)| {
-            self.outcome_for(world, principal, resource, *operation, *exact, source, now).outcome != Outcome::Deny
-        })
+    fn may_know_as(&self, world: &World, principal: &Principal, resource: &Resource, came: &Came<'_>, now: Timestamp) -> bool {
+        askable(resource)
+            .iter()
+            .any(|(operation, exact)| self.outcome_for(world, principal, resource, *operation, *exact, came, now).outcome != Outcome::Deny)
     }
 
-    /// Policy's answer about one operation, as if asked now for a second without a ticket.
+    /// Policy's answer about one operation, as if asked now for a second: after this sign-in, or, where policy denies that, another that the
+    /// principal could make.
     #[expect(clippy::too_many_arguments, reason = "the parts of one question")]
     pub(crate) fn outcome_for(
         &self,
@@ -339,32 +378,36 @@ impl App {
         resource: &Resource,
         operation: Operation,
         exact: bool,
-        source: &str,
+        came: &Came<'_>,
         now: Timestamp,
     ) -> Decision {
         let operations = [operation].into_iter().collect();
-        let asked = AskedContext {
-            reason: "what may I ask for".to_owned(),
-            ticket: Some("any".to_owned()),
-            duration: Ttl::MIN,
-            source: safeconduct_policy::address(source),
-            sign_in: "password".to_owned(),
-            sign_in_age_seconds: 0,
-            claims: std::collections::BTreeSet::new(),
-        };
-        world.judge(
-            &Question {
+        let judge = |sign_in: &str| {
+            let asked = AskedContext {
+                reason: "what may I ask for".to_owned(),
+                ticket: Some("any".to_owned()),
+                duration: Ttl::MIN,
+                source: safeconduct_policy::address(came.source),
+                sign_in: sign_in.to_owned(),
+                sign_in_age_seconds: 0,
+                claims: came.claims.clone(),
+            };
+            let question = Question {
                 principal,
                 resource,
                 operations: &operations,
                 exact,
                 asked: &asked,
-                source,
+                source: came.source,
                 facts: None,
                 approvals: Approvals::Unknown,
-            },
-            now,
-        )
+            };
+            world.judge(&question, now)
+        };
+        let first = judge(came.sign_in);
+        let others = if first.outcome == Outcome::Deny { world.ways_to_sign_in(principal) } else { Vec::new() };
+        let other = others.into_iter().filter(|way| *way != came.sign_in).map(judge).find(|decision| decision.outcome != Outcome::Deny);
+        other.unwrap_or(first)
     }
 }
 
@@ -404,22 +447,33 @@ fn check_shown(action: &Action) -> Result<(), Problem> {
 }
 
 fn judge_submission(world: &World, submission: &Submission, principal: &Principal, resource: &Resource, now: Timestamp) -> Decision {
-    judge_asked(world, submission, AskedContext::of(&submission.asked, submission.duration), principal, resource, now)
+    judge_asked(world, submission, &AskedContext::of(&submission.asked, submission.duration), principal, resource, now)
 }
 
-/// True if nothing but the age of the sign-in is in the way of a person, who can sign in again. A session at a door can't.
-fn passes_with_a_new_sign_in(world: &World, submission: &Submission, principal: &Principal, resource: &Resource, now: Timestamp) -> bool {
+/// How a person would have to sign in again, if nothing else is in the way. A session at a door can't.
+fn passes_with_a_new_sign_in(
+    world: &World,
+    submission: &Submission,
+    principal: &Principal,
+    resource: &Resource,
+    now: Timestamp,
+) -> Option<SignInAgain> {
     if principal.kind != PrincipalKind::Person || matches!(submission.origin, Origin::Held { .. }) {
-        return false;
+        return None;
     }
-    let asked = AskedContext { sign_in_age_seconds: 0, ..AskedContext::of(&submission.asked, submission.duration) };
-    judge_asked(world, submission, asked, principal, resource, now).outcome != Outcome::Deny
+    let newer = AskedContext { sign_in_age_seconds: 0, ..AskedContext::of(&submission.asked, submission.duration) };
+    let passes = |asked: &AskedContext| judge_asked(world, submission, asked, principal, resource, now).outcome != Outcome::Deny;
+    if passes(&newer) {
+        return Some(SignInAgain::Newer);
+    }
+    let passkey = AskedContext { sign_in: "passkey".to_owned(), ..newer };
+    (world.has_passkey(&principal.name) && passes(&passkey)).then_some(SignInAgain::Passkey)
 }
 
 fn judge_asked(
     world: &World,
     submission: &Submission,
-    asked: AskedContext,
+    asked: &AskedContext,
     principal: &Principal,
     resource: &Resource,
     now: Timestamp,
@@ -430,7 +484,7 @@ fn judge_asked(
             resource,
             operations: submission.scope.operations(),
             exact: submission.scope.is_exact(),
-            asked: &asked,
+            asked,
             source: &submission.asked.source,
             facts: submission.facts.as_deref(),
             approvals: Approvals::Unknown,

@@ -71,6 +71,22 @@ impl World {
         keys.filter_map(|(line, since)| Some(Enrolled { key: line.parse().ok()?, since })).collect()
     }
 
+    /// True if the person could sign in here with a passkey.
+    pub fn has_passkey(&self, name: &PrincipalName) -> bool {
+        self.enrolled(name).iter().any(|enrolled| enrolled.key.application() == Some(self.trust.site.relying_party.as_str()))
+    }
+
+    /// How this principal could sign in, in the words that policy sees.
+    pub fn ways_to_sign_in(&self, principal: &Principal) -> Vec<&'static str> {
+        if principal.kind == PrincipalKind::Workload {
+            return vec!["token"];
+        }
+        let mut ways = vec!["password"];
+        ways.extend(self.has_passkey(&principal.name).then_some("passkey"));
+        ways.extend(self.directory.identities(&principal.name).next().map(|_| "oidc"));
+        ways
+    }
+
     /// Recorded approvals that count for nothing because no signature proves them at this level, each with the reason.
     pub fn unproved_at(&self, access: &Access, level: Level, now: Timestamp) -> BTreeMap<PrincipalName, Unproved> {
         if level == Level::Recorded {

@@ -4,7 +4,7 @@ use safeconduct_lifecycle::{Access, check_reviewer};
 use safeconduct_model::{GroupName, Operation, Outcome, Resource, Timestamp};
 use safeconduct_sql::Facts;
 
-use crate::{identity::Caller, node::App, world::World};
+use crate::{identity::Caller, node::App, requests::Came, world::World};
 
 /// Who is signed in, beside the name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl App {
         let gateway = Resource::SAFECONDUCT.parse().ok().and_then(|name| world.resource(&name).cloned());
         let may_ask = |operation| {
             gateway.as_ref().is_some_and(|gateway| {
-                self.outcome_for(&world, principal, gateway, operation, true, &caller.source, now).outcome != Outcome::Deny
+                self.outcome_for(&world, principal, gateway, operation, true, &Came::of(caller), now).outcome != Outcome::Deny
             })
         };
         CallerStanding {

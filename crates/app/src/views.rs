@@ -24,7 +24,7 @@ use crate::{
     ports::{AccessQuery, Record, SessionQuery, Stored, TreeHead},
     problem::{Problem, ProblemKind},
     publish::News,
-    requests::askable,
+    requests::{Came, askable},
     world::World,
 };
 
@@ -270,12 +270,12 @@ impl App {
     pub async fn resources(&self, caller: &Caller) -> Result<Vec<ResourceView>, Problem> {
         let (world, now) = (self.world(), self.now());
         let principal = world.directory.find(&caller.name).ok_or_else(Problem::not_signed_in)?;
-        let mut views = Vec::new();
+        let (mut views, came) = (Vec::new(), Came::of(caller));
         for resource in world.bundle.resources.values() {
             let operations: Vec<_> = askable(resource)
                 .into_iter()
                 .filter_map(|(operation, exact)| {
-                    let decision = self.outcome_for(&world, principal, resource, operation, exact, &caller.source, now);
+                    let decision = self.outcome_for(&world, principal, resource, operation, exact, &came, now);
                     (decision.outcome != Outcome::Deny).then_some((operation, exact, decision.outcome, decision.obligations.max_duration))
                 })
                 .collect();

@@ -183,12 +183,42 @@ async fn whoever_only_has_to_sign_in_again_is_told_so() {
     let old = house.app.ask(&house.caller("alice"), read()).await.unwrap_err();
     assert_eq!((old.code, old.why.as_deref()), ("REQ-010", Some("yours is 10 minutes old")));
     let preview = async |who: &safeconduct_app::Caller| house.app.preview(who, read()).await.unwrap();
-    assert!(preview(&house.caller("alice")).await.sign_in_again);
+    assert_eq!(preview(&house.caller("alice")).await.sign_in_again, Some(safeconduct_app::SignInAgain::Newer));
     let young = safeconduct_app::Caller { authenticated_at: Some(house.app.now()), ..house.caller("alice") };
-    assert!(!preview(&young).await.sign_in_again);
+    assert_eq!(preview(&young).await.sign_in_again, None);
     house.app.ask(&young, read()).await.unwrap();
     // Where a new one would not help, nothing is said of it; and to whom the resource does not exist, not even that.
     let write = window(&[safeconduct_model::Operation::Write], 600);
     assert_eq!(house.app.ask(&house.caller("alice"), write).await.unwrap_err().code, "REQ-002");
     assert_eq!(house.app.ask(&house.caller("mallory"), read()).await.unwrap_err().code, "RES-001");
+}
+
+#[tokio::test]
+async fn f27_who_has_a_passkey_is_told_to_step_up_with_it_and_nobody_else_hears_of_it() {
+    let house = House::new().await;
+    let policy = r#"@id("strong") permit (principal in Group::"engineers", action == Action::"read", resource == Resource::"orders-db")
+        when { context.asked.sign_in == "passkey" && context.asked.sign_in_age < duration("5m") };"#;
+    house.apply(bundle(policy)).await;
+    let key = safeconduct_testkit::signers::Passkey::at("gateway.test").public().to_string();
+    house.changed(safeconduct_model::Change::EnrolKey { name: safeconduct_testkit::parsed("alice"), key }).await;
+    let read = || window(&[safeconduct_model::Operation::Read], 600);
+    let (alice, erin) = (house.caller("alice"), house.caller("erin"));
+    let listed = house.app.resources(&alice).await.unwrap();
+    assert!(
+        listed.iter().any(|resource| resource.operations.iter().any(|(operation, ..)| *operation == safeconduct_model::Operation::Read))
+    );
+    assert_eq!(house.app.preview(&alice, read()).await.unwrap().sign_in_again, Some(safeconduct_app::SignInAgain::Passkey));
+    let refused = house.app.ask(&alice, read()).await.unwrap_err();
+    assert_eq!((refused.code, refused.why.as_deref()), ("REQ-010", Some("you signed in by password")));
+    // As old as the other one, a passkey's does not do either; a new one does.
+    let stepped = |at| safeconduct_app::Caller { method: "passkey".to_owned(), authenticated_at: Some(at), ..alice.clone() };
+    house.advance(600).await;
+    assert_eq!(
+        house.app.preview(&stepped(house.app.now().plus_seconds(-301)), read()).await.unwrap().sign_in_again,
+        Some(safeconduct_app::SignInAgain::Newer)
+    );
+    house.app.ask(&stepped(house.app.now()), read()).await.unwrap();
+    // To somebody without a passkey the resource does not exist.
+    assert!(house.app.resources(&erin).await.unwrap().is_empty());
+    assert_eq!(house.app.ask(&erin, read()).await.unwrap_err().code, "RES-001");
 }

@@ -29,7 +29,7 @@ export function Verdict({ of }: { of: PreviewAnswer }) {
       )}
       {decision.outcome === "deny" && (
         <div className="note bad">
-          <strong>Refused.</strong> {of.sign_in_again ? "Policy wants a newer sign-in for this." : "Asking would change nothing."}
+          <strong>Refused.</strong> {of.sign_in_again === "passkey" ? "Policy wants a sign-in with a passkey for this." : of.sign_in_again ? "Policy wants a newer sign-in for this." : "Asking would change nothing."}
           {decision.reasons[0] && <> <Shown text={decision.reasons[0].text} /></>}
           {of.sign_in_again && <SignInAgain />}
         </div>

@@ -290,9 +290,9 @@ pub struct PreviewAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,
     pub eligible: Vec<String>,
-    /// True if it is denied for the age of the caller's sign-in alone.
-    #[serde(default)]
-    pub sign_in_again: bool,
+    /// If it is denied for the caller's sign-in alone, what another has to be: `newer`, or by `passkey`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in_again: Option<String>,
 }
 
 /// One line of the answer to an execution (`application/x-ndjson`): parts in order, then one `outcome` or one `problem`.

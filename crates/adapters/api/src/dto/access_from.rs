@@ -208,7 +208,7 @@ impl From<Preview> for PreviewAnswer {
             decision: (&preview.decision).into(),
             facts: preview.facts.as_deref().map(Into::into),
             eligible: texts(&preview.eligible),
-            sign_in_again: preview.sign_in_again,
+            sign_in_again: preview.sign_in_again.map(|again| again.name().to_owned()),
         }
     }
 }

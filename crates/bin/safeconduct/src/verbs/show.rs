@@ -313,8 +313,10 @@ pub fn preview(output: Output, answer: &dto::PreviewAnswer) -> Result<(), Failur
     if let Some(facts) = &answer.facts {
         output.line(format!("  {}", facts.summary))?;
     }
-    if answer.sign_in_again {
-        output.line("  policy wants a newer sign-in for this: `sign-in`, then ask again")?;
+    match answer.sign_in_again.as_deref() {
+        Some("passkey") => output.line("  policy wants a sign-in with a passkey for this: in a browser")?,
+        Some(_) => output.line("  policy wants a newer sign-in for this: `sign-in`, then ask again")?,
+        None => {}
     }
     if answer.decision.outcome == "need_approval" && !answer.eligible.is_empty() {
         output.line(format!("  may approve: {}", answer.eligible.join(", ")))?;
