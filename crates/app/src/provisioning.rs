@@ -218,7 +218,7 @@ impl App {
     /// Changes what is said about a group. `change` sees the last word and gives the next.
     ///
     /// # Errors
-    /// `SCIM-001` for members whom the source did not make, `SCIM-003` for the last administrator; `REQ-008` if the source does not decide about
+    /// `SCIM-001` for members whom somebody else made (who is not here at all is left out), `SCIM-003` for the last administrator; `REQ-008` if the source does not decide about
     /// that group; what `change` refuses with.
     pub async fn reprovision_group<E: From<Problem>>(
         &self,
@@ -311,7 +311,13 @@ impl App {
         let mut changed = BTreeSet::new();
         for member in said.members.difference(&before) {
             if person(&work.world, of, member).is_none() {
-                return Err(unfit("a member is nobody that this source made").next("create the person first; `members.value` is its `id`"));
+                let gone = work.world.directory.described(member).is_some_and(|known| known.description.is_removed_of(of));
+                if gone || work.world.directory.find(member).is_none() {
+                    // The source can't know the `id` of who is not here yet: this is somebody it gave up, or nobody. The answer tells who is in.
+                    tracing::warn!(source = of.name, group = %name, %member, "nobody of this name is here to become a member");
+                    continue;
+                }
+                return Err(unfit("a member is somebody whom this source did not make"));
             }
             let (group, name) = (name.clone(), member.clone());
             work.push(StreamId::Directory, DirectoryEvent::MemberAdded { group, name, at, by: by.clone() });

@@ -82,6 +82,14 @@ async fn nobody_joins_a_group_that_the_source_does_not_decide_about() {
     assert_eq!(world.app.standing(&caller_of(&world).await).groups, [parsed("administrators")]);
     // Of others' people it says nothing, in either direction.
     world.patch("/Groups/dba", add("alice")).await.is_refused(400, Some("invalidValue"));
+    // Who is not here at all is left out, and is no member when they come.
+    world.call("DELETE", "/Users/eve", None).await.is(204);
+    for absent in ["ghost", "eve"] {
+        let left_out = world.patch("/Groups/dba", add(absent)).await.is(200);
+        assert!(left_out.get("members").is_none(), "{absent}: {left_out}");
+    }
+    let ghost = world.create("ghost").await;
+    assert!(ghost.get("groups").is_none(), "{ghost}");
     world.patch("/Groups/dba", json!([{ "op": "remove", "path": "members[value eq \"bob\"]" }])).await.is(200);
     let emptied = world.call("PUT", "/Groups/dba", Some(json!({ "displayName": "Database admins" }))).await.is(200);
     assert!(emptied.get("members").is_none(), "{emptied}");

@@ -51,7 +51,7 @@ fn scim2_tester_finds_no_error() {
 }
 
 #[test]
-fn scim_sanity_finds_nothing_but_what_is_meant() {
+fn scim_sanity_finds_no_error() {
     let mut place = Place::new();
     let node = serve(&mut place);
     let mut tester = tester("scim-sanity");
@@ -60,9 +60,7 @@ fn scim_sanity_finds_nothing_but_what_is_meant() {
     tester.args(["--i-accept-side-effects"]);
     let page = said(&tester.output().unwrap());
     let failed: Vec<&str> = page.lines().filter(|line| line.contains("[FAIL]") || line.contains("[ERROR]")).map(str::trim).collect();
-    // It adds a member who does not exist: nobody becomes a member before there is somebody.
-    assert_eq!(failed, ["[FAIL] PATCH /Groups/{id} add member"], "{page}");
-    assert!(page.contains("27 passed, 1 failed"), "{page}");
+    assert!(failed.is_empty() && page.contains("28 passed, 0 failed"), "{page}");
 }
 
 #[test]
