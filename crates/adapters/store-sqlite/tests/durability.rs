@@ -1,122 +1,17 @@
-//! What survives the death of the process, and what happens when power or people meddle with the file.
+//! What is there after closing and opening, and what happens when power or people meddle with the file.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use std::{
-    env,
-    io::{BufRead as _, BufReader, Write as _},
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::{Command, Stdio},
-    sync::Arc,
-};
+mod support;
+
+use std::{os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use safeconduct_app::ports::{Append, Store, StoreError, ValueChange};
-use safeconduct_ledger::{Checkpoint, Entry, Frontier, NotExtended, TreeHash, leaf_hash};
-use safeconduct_lifecycle::{Event, StreamId};
+use safeconduct_ledger::{Checkpoint, NotExtended, TreeHash};
+use safeconduct_lifecycle::StreamId;
 use safeconduct_model::SessionId;
 use safeconduct_store_sqlite::SqliteStore;
-use safeconduct_testkit::{START, TestEntropy, person_created, session_opened};
-
-const CHILD: &str = "SAFECONDUCT_STORE_CHILD";
-
-fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(path, Arc::new(TestEntropy::seeded(7)))
-}
-
-fn opened() -> Event {
-    session_opened("alice", "orders-db", START).into()
-}
-
-fn to_session(n: u64, expected: u64, count: usize) -> Append {
-    Append { stream: StreamId::Session(SessionId::from_bits(n)), expected, events: vec![opened(); count], row: None }
-}
-
-/// Everything there is fits together: indexes, versions, tree and tiles.
-async fn check(store: &SqliteStore) -> Vec<Entry> {
-    let entries: Vec<_> = store.entries(0, u32::MAX).await.unwrap();
-    let mut frontier = Frontier::new();
-    let mut versions = std::collections::BTreeMap::<String, u64>::new();
-    let mut parsed = Vec::new();
-    for (index, kept) in entries.iter().enumerate() {
-        let entry = Entry::parse(&kept.leaf).unwrap();
-        let version = versions.entry(entry.stream.clone()).or_default();
-        *version += 1;
-        assert_eq!((entry.index, kept.index, entry.version), (index as u64, index as u64, *version));
-        frontier.append(leaf_hash(&kept.leaf));
-        parsed.push(entry);
-    }
-    let head = store.tree_head().await.unwrap();
-    assert_eq!((head.size, head.root), (frontier.size(), *frontier.root().as_bytes()));
-    for path in safeconduct_ledger::tile::tiles_for(head.size) {
-        assert!(store.tile(&path.to_string()).await.unwrap().is_some(), "{path}");
-    }
-    assert_eq!(store.events_from(0, u32::MAX).await.unwrap().len(), entries.len());
-    parsed
-}
-
-/// Appends without end and says what was acknowledged. Runs in a process of its own that is killed.
-async fn child(path: &Path) {
-    let store = Arc::new(open(path).unwrap());
-    let round = store.tree_head().await.unwrap().size;
-    let tasks: Vec<_> = (0..8)
-        .map(|task| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move {
-                let (session, mut version) = ((round << 8) + task + 1, 0);
-                loop {
-                    let count = 1 + (version % 3) as usize;
-                    let index = store.append(vec![to_session(session, version, count)], START).await.unwrap();
-                    version += count as u64;
-                    // One write per line, so that killing can't cut what is read.
-                    let line = format!("\nack {index} {} {version}\n", SessionId::from_bits(session));
-                    std::io::stdout().write_all(line.as_bytes()).unwrap();
-                }
-            })
-        })
-        .collect();
-    // None of them ends by itself.
-    drop(tasks.into_iter().next().unwrap().await);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn f48_nothing_acknowledged_is_lost_when_the_process_is_killed() {
-    if let Some(path) = env::var_os(CHILD) {
-        return child(Path::new(&path)).await;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("store.db");
-    let chance = TestEntropy::seeded(48);
-    let mut acknowledged = Vec::new();
-    for _ in 0..6 {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "f48_nothing_acknowledged_is_lost_when_the_process_is_killed", "--nocapture"])
-            .env(CHILD, &path)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let enough = 1 + chance.next_u64() % 120;
-        let mut seen = 0;
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            let line = line.unwrap();
-            let Some(ack) = line.strip_prefix("ack ") else { continue };
-            acknowledged.push(ack.to_owned());
-            seen += 1;
-            if seen == enough {
-                child.kill().unwrap();
-            }
-        }
-        assert!(!child.wait().unwrap().success());
-        let store = open(&path).unwrap();
-        let entries = check(&store).await;
-        for ack in &acknowledged {
-            let [index, stream, version] = ack.split(' ').collect::<Vec<_>>()[..] else { panic!("{ack}") };
-            assert_eq!(entries[index.parse::<usize>().unwrap()].stream, stream);
-            let version: u64 = version.parse().unwrap();
-            assert!(entries.iter().any(|entry| entry.stream == stream && entry.version == version), "{ack} is lost");
-        }
-    }
-    assert!(acknowledged.len() > 6);
-}
+use safeconduct_testkit::{START, person_created, session_opened};
+use support::{check, open, to_session};
 
 #[tokio::test]
 async fn a_store_goes_on_where_it_was_closed() {
