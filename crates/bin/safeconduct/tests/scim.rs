@@ -60,7 +60,7 @@ fn scim_sanity_finds_no_error() {
     tester.args(["--i-accept-side-effects"]);
     let page = said(&tester.output().unwrap());
     let failed: Vec<&str> = page.lines().filter(|line| line.contains("[FAIL]") || line.contains("[ERROR]")).map(str::trim).collect();
-    assert!(failed.is_empty() && page.contains("28 passed, 0 failed"), "{page}");
+    assert!(failed.is_empty() && page.contains("28 passed") && !page.contains(" failed"), "{page}");
 }
 
 #[test]
