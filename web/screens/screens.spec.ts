@@ -1,7 +1,7 @@
 // A picture of each page at each width. They are looked at, not compared: times and ids differ each time.
 import { join } from "node:path";
 import type { BrowserContext, Page } from "@playwright/test";
-import { expect, signIn, test, type Person } from "../tests/gateway";
+import { expect, settleAll, signIn, test, type Person } from "../tests/gateway";
 
 const folder = join(import.meta.dirname, "../../docs/screens");
 const WIDTHS = [1440, 768, 360] as const;
@@ -13,6 +13,8 @@ test("screens", async ({ gateway, browser }) => {
   psql.say("select 1/0;");
   await psql.says(/division/);
   const held = "update orders set status = 'returned' where id = 4711 and status = 'sent' returning id, status;";
+  // What the other pictures left waiting.
+  await settleAll(gateway);
   psql.say(held);
   const id = /rq-[0-9a-z]{12}/.exec(await psql.says(/held as access request (rq-[0-9a-z]{12})/))?.[0] as string;
   const done = await gateway.pending("ticket 812: stock was counted again", "update products set stock = stock - 1 where id = 42 returning id, stock");
