@@ -114,7 +114,8 @@ pub(crate) async fn run(
     }
     server_rest.extend_from_slice(&rest);
     let session = Arc::new(session);
-    let standing = session.standing();
+    let mut standing = session.standing();
+    standing.mark_changed();
     let mut signals = Signals::watch(session.standing(), shutdown, cancels);
     let mut relay = Relay::new(Arc::clone(shared), Arc::clone(&session), Gate::new(gate), cancel);
     relay.client_in = client_rest;
@@ -134,15 +135,20 @@ pub(crate) async fn run(
         if relay.keeps {
             kept.arm();
         }
-        match next(&mut relay, &mut client, &mut server, &mut signals, &mut departure, &mut kept).await {
-            Event::Signal(Signal::Standing) => {
-                let (end, stops) = {
-                    let standing = standing.borrow();
-                    (standing.end.clone(), standing.draining)
-                };
-                draining = stops;
-                Box::pin(relay.stand(end.or_else(|| standing.has_changed().is_err().then(gone)))).await;
-            }
+        let event = next(&mut relay, &mut client, &mut server, &mut signals, &mut departure, &mut kept).await;
+        // Statements are judged by grants as they are now, so the session follows them first: its signal may come a moment later.
+        while !relay.is_closed() && standing.has_changed().unwrap_or(true) {
+            let (end, stops) = {
+                let standing = standing.borrow_and_update();
+                (standing.end.clone(), standing.draining)
+            };
+            draining = stops;
+            Box::pin(relay.stand(end.or_else(|| standing.has_changed().is_err().then(gone)))).await;
+        }
+        match event {
+            // What follows is for a session that goes on.
+            _ if relay.is_closed() => {}
+            Event::Signal(Signal::Standing) => {}
             Event::Signal(Signal::Shutdown) => Box::pin(relay.cut(&Report::new("57P01", "the gateway is shutting down"))).await,
             Event::Signal(Signal::Cancel(cancel)) => Box::pin(relay.cancel(cancel)).await,
             Event::Waited(waited) => Box::pin(relay.waited(waited)).await,

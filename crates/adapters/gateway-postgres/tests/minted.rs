@@ -90,6 +90,20 @@ async fn f04_f11_rights_follow_the_union_of_grants_while_the_session_runs() {
     world.until_rows(&until, "t").await;
 }
 
+/// Whoever knows of a grant sends at once: the session's role and its transactions have followed by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn f11_the_first_statement_after_a_grant_has_its_rights() {
+    let world = World::minted("").await;
+    world.window("oscar", &[Operation::Read], 3600).await;
+    let mut raw = Raw::session(&world, &world.secret("oscar").await).await;
+    for round in 0..20 {
+        let grant = world.window("oscar", &[Operation::Write], 600).await;
+        assert_eq!(errors(&raw.query("UPDATE orders SET note = 'now' WHERE id = 1").await), [""; 0], "round {round}");
+        world.app.release(&world.caller("oscar"), &grant).await.unwrap();
+        world.until_ended(&grant).await;
+    }
+}
+
 const MEMBERSHIPS: &str = "SELECT string_agg(g.rolname, ',' ORDER BY 1) FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid \
      JOIN pg_roles r ON r.oid = m.member WHERE r.rolname LIKE 'safeconduct\\_se%'";
 
