@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use safeconduct_lifecycle::{Access, AccessState, Command};
 use safeconduct_model::{
     AccessRequestId, Action, Asked, Change, Decision, Envelope, Narrowing, Operation, OperationSet, Origin, Outcome, Principal,
-    PrincipalKind, PrincipalName, Resource, ResourceKind, ResourceName, Scope, SqlAction, Timestamp, Ttl, Words,
+    PrincipalKind, PrincipalName, Resource, ResourceKind, ResourceName, Scope, SqlAction, Timestamp, Ttl, UnfitText, Words,
 };
 use safeconduct_policy::{Approvals, AskedContext};
 use safeconduct_sql::{Facts, StatementKind};
@@ -163,9 +163,7 @@ impl App {
             if new.starts_at.is_some_and(|start| start > now.plus_seconds(LATEST_START_SECONDS)) {
                 return Err(Problem::invalid("the start is more than 30 days ahead"));
             }
-            if let Scope::Exact { action, .. } = &scope {
-                check_shown(action)?;
-            }
+            check_shown(&scope)?;
             Ok((scope, facts))
         });
         // A mistake is explained to those who may know the resource: to others it does not exist.
@@ -195,10 +193,6 @@ impl App {
                         .next("operations are read, write, ddl, temp, admin, unrestricted"));
                 }
                 operations.insert(Operation::Connect);
-                let texts = narrow.databases.iter().chain(&narrow.schemas).chain(&narrow.tables);
-                for text in texts {
-                    safeconduct_model::text::check_statement(text).map_err(|e| Problem::invalid(e.to_string()))?;
-                }
                 Ok((Scope::Window { operations, narrow }, None))
             }
             (AskedFor::ExactSql { database, text }, ResourceKind::Postgres(postgres)) => {
@@ -239,9 +233,8 @@ impl App {
         if let Some(why) = world.frozen.as_ref().filter(|_| !confirms_clock) {
             return Err(Problem::frozen(why));
         }
-        if let Scope::Exact { action, .. } = &submission.scope {
-            check_shown(action)?;
-        }
+        check_shown(&submission.scope)?;
+        submission.asked.check_shown().map_err(|unfit| unfit_to_show(&unfit))?;
         let principal = world.directory.find(&submission.requester).filter(|p| !p.disabled).ok_or_else(Problem::not_signed_in)?;
         let resource = world.resource(&submission.resource).ok_or_else(|| Problem::no_resource(submission.resource.as_str()))?;
         Ok((principal, resource))
@@ -440,10 +433,16 @@ pub(crate) fn askable(resource: &Resource) -> Vec<(Operation, bool)> {
     }
 }
 
-fn check_shown(action: &Action) -> Result<(), Problem> {
-    action.check_shown().map_err(|e| {
-        Problem::invalid("an approver could not be shown this as it is").why(e.to_string()).next("write such characters as escapes")
-    })
+fn check_shown(scope: &Scope) -> Result<(), Problem> {
+    let mut shown = scope.check_shown();
+    if let Scope::Exact { action: Action::Sql(sql), .. } = scope {
+        shown = shown.and_then(|()| safeconduct_sql::check_syntax(&sql.text));
+    }
+    shown.map_err(|unfit| unfit_to_show(&unfit).next("write such characters as escapes: U&'\\0441', chr(1089)"))
+}
+
+fn unfit_to_show(unfit: &UnfitText) -> Problem {
+    Problem::invalid("an approver could not be shown this as it is").why(unfit.to_string())
 }
 
 fn judge_submission(world: &World, submission: &Submission, principal: &Principal, resource: &Resource, now: Timestamp) -> Decision {

@@ -6,9 +6,9 @@ mod common;
 use std::sync::Arc;
 
 use common::*;
-use safeconduct_app::{ExplainQuestion, List, NewAccessRequest, ports::AccessQuery};
+use safeconduct_app::{AskedFor, ExplainQuestion, List, NewAccessRequest, ports::AccessQuery};
 use safeconduct_lifecycle::{AccessState, StreamId};
-use safeconduct_model::{Change, Digest, Operation};
+use safeconduct_model::{Change, Digest, Narrowing, Operation};
 use safeconduct_testkit::{parsed, ttl, words};
 
 const WRITE: &[Operation] = &[Operation::Write];
@@ -257,6 +257,24 @@ async fn f50_a_function_that_is_classified_otherwise_is_understood_otherwise_at_
         let view = house.app.preview(&house.caller("alice"), exact(CALL)).await.unwrap();
         assert_eq!(view.facts.unwrap().operations.contains(Operation::Write), class == "write");
     }
+}
+
+#[tokio::test]
+async fn f46_nothing_is_asked_that_looks_like_something_else() {
+    let house = House::new().await;
+    let alice = house.caller("alice");
+    let narrow = Narrowing { tables: ["public.\u{43e}rders".to_owned()].into(), ..Narrowing::default() };
+    let narrowed = AskedFor::Window { operations: WRITE.iter().copied().collect(), narrow };
+    for ask in [
+        exact("update \u{43e}rders set a = 1"),
+        exact("delete from orders \u{2212}\u{2212} where id = 1"),
+        NewAccessRequest { what: narrowed, ..window(WRITE, 60) },
+        NewAccessRequest { reason: words("ord\u{435}r 4711"), ..window(WRITE, 60) },
+    ] {
+        let refused = house.app.ask(&alice, ask.clone()).await.unwrap_err();
+        assert!(refused.why.as_ref().is_some_and(|why| why.contains("looks like another")), "{refused:?}");
+    }
+    house.app.ask(&alice, exact("update orders set note = 'it’s – größer, Москва' where id = 1")).await.unwrap();
 }
 
 #[tokio::test]

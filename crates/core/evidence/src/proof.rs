@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use safeconduct_model::{Envelope, Level, PrincipalName, Timestamp};
+use safeconduct_model::{Envelope, Level, PrincipalName, Timestamp, UnfitText, Words};
 
 use crate::{
     key::PublicKey,
@@ -65,6 +65,8 @@ pub enum Unproved {
     Signature(#[from] InvalidSignature),
     #[error("it is about another access request, or about another form of this one")]
     OtherEnvelope,
+    #[error("what it is about can't be shown as it is: {0}")]
+    NotAsShown(#[from] UnfitText),
     #[error("it states another verdict")]
     OtherVerdict,
     #[error("it speaks for somebody else")]
@@ -116,6 +118,8 @@ pub fn prove(
     if !own || statement.access_request != envelope.access_request || statement.gateway != envelope.gateway {
         return Err(Unproved::OtherEnvelope);
     }
+    envelope.check_shown()?;
+    statement.comment.as_ref().map_or(Ok(()), Words::check_lookalikes)?;
     if statement.verdict != verdict {
         return Err(Unproved::OtherVerdict);
     }

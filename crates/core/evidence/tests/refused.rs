@@ -57,6 +57,20 @@ fn f20_any_edit_of_the_envelope_voids_its_signatures() {
 }
 
 #[test]
+fn f46_what_looks_like_something_else_is_signed_by_nobody() {
+    let key = FileKey::of(1);
+    for (sql, odd) in [("update \u{43e}rders set a = 1", '\u{43e}'), ("select 'a\u{202e}b'", '\u{202e}')] {
+        let own = envelope(sql);
+        let Unproved::NotAsShown(unfit) = using(&own, &signed(&own, &key), &key, 61).unwrap_err() else { panic!("{sql}") };
+        assert!(unfit.to_string().contains(&format!("U+{:04X}", u32::from(odd))), "{unfit}");
+    }
+    let own = envelope(SQL);
+    let text = Statement { comment: Some(words("as \u{430}greed")), ..statement(&own, "bob", at(60)) }.to_text().unwrap();
+    let evidence = (text.clone(), key.sign(&text));
+    assert!(matches!(using(&own, &evidence, &key, 61), Err(Unproved::NotAsShown(_))));
+}
+
+#[test]
 fn a_denial_is_no_approval_and_one_persons_word_is_not_anothers() {
     let (key, own) = (FileKey::of(1), envelope(SQL));
     let denial = Statement::about(&own, Verdict::Deny, person("bob"), Some(words("no")), at(60)).unwrap().to_text().unwrap();

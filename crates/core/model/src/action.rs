@@ -131,6 +131,14 @@ pub struct Narrowing {
 }
 
 impl Narrowing {
+    /// Checks that every bound can be shown to an approver as it is.
+    ///
+    /// # Errors
+    /// [`UnfitText`] names the first character that could deceive.
+    pub fn check_shown(&self) -> Result<(), UnfitText> {
+        self.databases.iter().chain(&self.schemas).chain(&self.tables).try_for_each(|name| text::check_value(name))
+    }
+
     /// True if nothing is bounded.
     #[must_use]
     pub fn is_everything(&self) -> bool {
@@ -145,6 +153,17 @@ impl Scope {
         match self {
             Self::Exact { needs, .. } => needs,
             Self::Window { operations, .. } => operations,
+        }
+    }
+
+    /// Checks that every part can be shown to an approver as it is.
+    ///
+    /// # Errors
+    /// [`UnfitText`] names the first character that could deceive.
+    pub fn check_shown(&self) -> Result<(), UnfitText> {
+        match self {
+            Self::Exact { action, .. } => action.check_shown(),
+            Self::Window { narrow, .. } => narrow.check_shown(),
         }
     }
 
@@ -164,25 +183,25 @@ impl Action {
         Digest::of(&(resource, self))
     }
 
-    /// Checks that every part can be shown to an approver as it is.
+    /// Checks that every part can be shown to an approver as it is: nothing hides, reorders or passes for something else.
     ///
     /// # Errors
     /// [`UnfitText`] names the first character that could deceive.
     pub fn check_shown(&self) -> Result<(), UnfitText> {
         match self {
             Self::Sql(sql) => {
-                text::check_statement(&sql.text)?;
                 let lines = sql.copy_data.iter().flat_map(|data| data.first_lines.iter().map(String::as_str));
                 let parameters = sql.parameters.iter().filter_map(|parameter| parameter.shown.as_deref());
                 let settings = sql.settings.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
-                [sql.database.as_str()].into_iter().chain(parameters).chain(lines).chain(settings).try_for_each(text::check_statement)
+                let texts = [sql.text.as_str(), &sql.database].into_iter().chain(parameters).chain(lines).chain(settings);
+                texts.into_iter().try_for_each(text::check_value)
             }
             Self::Administration(Change::CreatePerson { display_name, .. } | Change::CreateWorkload { display_name, .. }) => {
-                crate::Words::new(display_name).map(drop)
+                crate::Words::new(display_name)?.check_lookalikes()
             }
-            Self::Administration(Change::EnrolKey { key, .. } | Change::RemoveKey { key, .. }) => text::check_statement(key),
+            Self::Administration(Change::EnrolKey { key, .. } | Change::RemoveKey { key, .. }) => text::check_value(key),
             Self::Administration(Change::UnlinkIdentity { issuer, subject, .. }) => {
-                [issuer, subject].into_iter().try_for_each(|text| crate::Words::new(text).map(drop))
+                [issuer, subject].into_iter().try_for_each(|text| crate::Words::new(text)?.check_lookalikes())
             }
             Self::Administration(_) => Ok(()),
         }

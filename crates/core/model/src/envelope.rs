@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessRequestId, Digest, NotCanonical, PrincipalKind, PrincipalName, Quorum, ResourceName, Scope, SessionId, Timestamp, Ttl, Words,
+    AccessRequestId, Digest, NotCanonical, PrincipalKind, PrincipalName, Quorum, ResourceName, Scope, SessionId, Timestamp, Ttl, UnfitText,
+    Words, text,
 };
 
 /// What is approved.
@@ -76,7 +77,27 @@ pub enum Origin {
     Extension { of: crate::GrantId },
 }
 
+impl Asked {
+    /// Checks that everything said can be shown to an approver as it is.
+    ///
+    /// # Errors
+    /// [`UnfitText`] names the first character that could deceive.
+    pub fn check_shown(&self) -> Result<(), UnfitText> {
+        [&self.reason].into_iter().chain(&self.ticket).chain(self.claims.values()).try_for_each(Words::check_lookalikes)?;
+        [&self.source, &self.sign_in].into_iter().chain(self.claims.keys()).try_for_each(|text| text::check_value(text))
+    }
+}
+
 impl Envelope {
+    /// Checks that everything people see before they sign can be shown as it is.
+    ///
+    /// # Errors
+    /// [`UnfitText`] names the first character that could deceive.
+    pub fn check_shown(&self) -> Result<(), UnfitText> {
+        self.scope.check_shown()?;
+        self.asked.check_shown()
+    }
+
     /// Digest of the canonical envelope.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod decision;
 mod digest;
 mod envelope;
 mod id;
+pub mod lookalikes;
 mod operation;
 mod permit;
 mod principal;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lookalikes;
+
 /// One line of words: no control, invisible or bidirectional characters, at most 2,000 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -29,6 +31,14 @@ impl Words {
         Ok(Self(text.to_owned()))
     }
 
+    /// Checks that no letter passes for another. Asked of words that are about to be signed for; older ones are read as they are.
+    ///
+    /// # Errors
+    /// [`UnfitText::Lookalike`] names the first such letter.
+    pub fn check_lookalikes(&self) -> Result<(), UnfitText> {
+        lookalikes::check_words(&self.0)
+    }
+
     /// The words.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -45,6 +55,8 @@ pub enum UnfitText {
     TooLong,
     #[error("text contains the invisible or control character U+{:04X}", u32::from(*.0))]
     Deceiving(char),
+    #[error("text contains U+{:04X}, which looks like another character", u32::from(*.0))]
+    Lookalike(char),
 }
 
 /// Checks a statement text: line breaks and tabs are fine, characters that hide or reorder are not.
@@ -56,6 +68,15 @@ pub fn check_statement(text: &str) -> Result<(), UnfitText> {
         Some(found) => Err(UnfitText::Deceiving(found)),
         None => Ok(()),
     }
+}
+
+/// Like [`check_statement`], and no character passes for one that it is not.
+///
+/// # Errors
+/// [`UnfitText`] names the first character that could deceive.
+pub fn check_value(text: &str) -> Result<(), UnfitText> {
+    check_statement(text)?;
+    lookalikes::check_value(text)
 }
 
 /// Invisible, bidirectional and tag characters, and line separators other than a line break.

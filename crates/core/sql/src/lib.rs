@@ -20,5 +20,5 @@ pub use facts::{Facts, ObjectUse, StatementFacts, StatementKind, Usage};
 pub use functions::{FunctionClassError, FunctionClasses};
 pub use parse::{MAX_TEXT_BYTES, PARSER_STACK_BYTES, facts};
 pub use settings::SETTINGS_TO_BIND;
-pub use shape::shape;
+pub use shape::{check_syntax, shape};
 pub use summary::{statement_line, summary_line};

@@ -9,6 +9,8 @@
 //! masked value is none of them; so the facts of the shape are at least those of any text of that shape. `tests/shapes.rs` holds this
 //! against every statement of PostgreSQL's regression suite.
 
+use safeconduct_model::{UnfitText, lookalikes};
+
 /// What an integer's digits are masked with, and what the inside of a string is.
 const DIGIT: u8 = b'1';
 const LETTER: u8 = b'x';
@@ -82,6 +84,15 @@ pub fn shape(text: &str) -> Option<String> {
     String::from_utf8(masked).ok()
 }
 
+/// Checks that no sign of a text passes for one that means something to the server: a long dash for a comment's, a no-break space for a
+/// space. Inside plain strings such signs are data; where it is not certain what is inside, they count as outside.
+///
+/// # Errors
+/// [`UnfitText::Lookalike`] names the first character that passes for another.
+pub fn check_syntax(text: &str) -> Result<(), UnfitText> {
+    lookalikes::check_syntax(shape(text).as_deref().unwrap_or(text))
+}
+
 /// True for what a word or a number can go on with.
 const fn in_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
@@ -128,6 +139,22 @@ mod tests {
             "  ",
         ] {
             assert_eq!(shape(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn f46_signs_that_pass_for_syntax_are_data_in_plain_strings_alone() {
+        for text in ["insert into t values ('it’s – late', 1)", "update t set a = 'x\u{a0}y' where b = 'größe'", "select 1"] {
+            assert_eq!(check_syntax(text), Ok(()), "{text}");
+        }
+        for (text, odd) in [
+            ("delete from t \u{2212}\u{2212} where a = 1", '\u{2212}'),
+            ("select * from t where a = \u{2019}x\u{2019}", '\u{2019}'),
+            ("select a\u{a0}b from t", '\u{a0}'),
+            ("select \"a\u{2019}\" from t", '\u{2019}'),
+            ("select E'it\u{2019}s'", '\u{2019}'),
+        ] {
+            assert_eq!(check_syntax(text), Err(UnfitText::Lookalike(odd)), "{text}");
         }
     }
 

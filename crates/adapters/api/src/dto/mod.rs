@@ -75,7 +75,9 @@ where
 
 /// Reads a line of words, naming the field if it is unfit.
 pub(crate) fn words(field: &'static str, text: &str) -> Result<safeconduct_model::Words, Unfit> {
-    safeconduct_model::Words::new(text).map_err(|cause| Unfit::new(field, cause))
+    let words = safeconduct_model::Words::new(text).map_err(|cause| Unfit::new(field, cause))?;
+    words.check_lookalikes().map_err(|cause| Unfit::new(field, cause))?;
+    Ok(words)
 }
 
 /// Texts of a sequence of printable things.
