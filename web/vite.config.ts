@@ -45,8 +45,24 @@ function compressed(): Plugin {
   };
 }
 
+/** What an envelope says, line by line, is written once: in the page that signs, which loads nothing. */
+function rendering(): Plugin {
+  const [name, page] = ["virtual:rendering", "public/sign.html"];
+  return {
+    name: "rendering",
+    resolveId: (id) => (id === name ? `\0${name}` : undefined),
+    load(id) {
+      if (id !== `\0${name}`) return undefined;
+      this.addWatchFile(join(import.meta.dirname, page));
+      const [, own] = readFileSync(join(import.meta.dirname, page), "utf8").split(/^.*rendering: (?:begin|end)$/m);
+      if (!own) throw new Error(`${page} does not say where its rendering begins and ends`);
+      return `${own}\nexport { rendering };`;
+    },
+  };
+}
+
 export default defineConfig({
-  plugins: [react(), compressed()],
+  plugins: [react(), rendering(), compressed()],
   server: { proxy },
   preview: { proxy },
   build: {

@@ -10,6 +10,7 @@ import { connect } from "node:tls";
 import { promisify } from "node:util";
 import { chromium as launcher, request, type Browser, type BrowserContext, type CDPSession, type Page } from "@playwright/test";
 import { chromium } from "../playwright.config";
+import { digestOf, type Json } from "../src/proof/canonical";
 import { expect, listen, settleAll, signIn, test, withStrangersPasskey, type Gateway, type Person } from "./gateway";
 
 /** Browsers refuse passkeys where they were told to overlook a certificate: this one is told that this key is right. */
@@ -98,7 +99,7 @@ test("a passkey is made, enrolled by two administrators, signs what was shown an
   await expect(page).toHaveURL(new RegExp(`/sign/${id}$`));
   await expect(page.locator("pre").first()).toHaveText("analyze orders");
   await expect(page.getByText(digest)).toBeVisible();
-  await expect(page.locator(".words")).toHaveText("the statistics are old");
+  await expect(page.locator(".words")).toHaveText("“the statistics are old”");
   await page.getByRole("button", { name: "Approve and sign" }).click();
   await expect(page.getByRole("status")).toHaveText("Approved, and signed.");
   expect(await gateway.state(id)).toBe("ready");
@@ -225,6 +226,29 @@ test("f20 f54 the signing page signs nothing but what the digest is of, and noth
   expect(policy).toContain("frame-ancestors 'none'");
   expect(await gateway.state(id)).toBe("pending");
   await browser.close();
+});
+
+test("f46 f54 the signing page signs nothing that hides, and writes out what passes for something else", async ({ gateway, as }) => {
+  const id = await gateway.pending("what is shown", "analyze orders");
+  const page = await as("bob");
+  const shown = async (sql: string) => {
+    await page.unrouteAll({ behavior: "ignoreErrors" });
+    // As a gateway would that is somebody else's: the digest is of what it shows.
+    await page.route(`**/api/v1/access-requests/${id}`, async (route) => {
+      const answer = await route.fetch();
+      const body = (await answer.json()) as { digest: string; envelope: { scope: { action: { text: string } } } };
+      body.envelope.scope.action.text = sql;
+      body.digest = await digestOf(body.envelope as unknown as Json);
+      await route.fulfill({ response: answer, json: body });
+    });
+    await page.goto(`/sign/${id}`);
+  };
+  await shown("analyze customers -- \u202esredro");
+  await expect(page.locator("pre").first()).toHaveText("analyze customers -- U+202Esredro");
+  await expect(page.getByRole("alert")).toContainText("Nothing is signed here");
+  await expect(page.getByRole("button")).toHaveCount(0);
+  await shown("analyze \u043erders -- größer");
+  await expect(page.locator("pre").first()).toHaveText("analyze U+043Erders -- größer");
 });
 
 test("the page that signs is the page whose digest is told and recorded", async ({ gateway }) => {

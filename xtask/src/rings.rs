@@ -24,6 +24,8 @@ const CORE_MAY_USE: [&str; 20] = [
     "subtle",
     "thiserror",
     "toml",
+    "unicode-script",
+    "unicode-security",
     "zeroize",
 ];
 

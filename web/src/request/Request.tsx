@@ -1,7 +1,8 @@
 // An access request as whoever decides it must see it: what would run, what the gateway derived from it, what the requester said, in this order.
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import type { ReactNode } from "react";
+import { rendering } from "virtual:rendering";
+import { Fragment, type ReactNode } from "react";
 import type { AccessRequest, Facts } from "../api/client";
 import { earlier } from "../api/queries";
 import { Sql } from "../sql/Sql";
@@ -59,6 +60,7 @@ export function Request({ request }: { request: AccessRequest }) {
       <Earlier request={request} />
       <Section title="The fine print">
         <FinePrint request={request} envelope={envelope} />
+        <Lines envelope={envelope} />
       </Section>
     </>
   );
@@ -369,5 +371,26 @@ function FinePrint({ request, envelope }: { request: AccessRequest; envelope: En
         {same === undefined ? <span className="quiet">is being worked out</span> : same ? <span className="state whole good">✓ worked out in this browser from what you see</span> : <span className="state bad">✗ not of what you see</span>}
       </dd>
     </dl>
+  );
+}
+
+/** All that an approval is for, nothing left out and nothing added. */
+function Lines({ envelope }: { envelope: Envelope }) {
+  return (
+    <details>
+      <summary>Line by line, as the command line and the page that signs show it</summary>
+      <dl className="facts" data-testid="lines">
+        {rendering(envelope).map(([label, value], at) => (
+          <Fragment key={at}>
+            <dt>
+              <Shown text={label} />
+            </dt>
+            <dd className="mono lines">
+              <Shown text={value} />
+            </dd>
+          </Fragment>
+        ))}
+      </dl>
+    </details>
   );
 }

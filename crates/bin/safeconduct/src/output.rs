@@ -17,7 +17,7 @@ use crate::{failure::Failure, table};
 static SAID: AtomicBool = AtomicBool::new(false);
 
 /// How to print.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Output {
     pub json: bool,
     colour: bool,

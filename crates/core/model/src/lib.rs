@@ -13,6 +13,7 @@ mod operation;
 mod permit;
 mod principal;
 mod quorum;
+mod rendering;
 mod resource;
 pub mod text;
 mod time;
@@ -28,6 +29,7 @@ pub use operation::{Operation, OperationSet, UnknownOperation};
 pub use permit::{MintingKey, Permit};
 pub use principal::{Manager, Principal, PrincipalKind};
 pub use quorum::{Bar, Counted, Quorum};
+pub use rendering::Line;
 pub use resource::{
     Credentials, InvalidSecretRef, Minted, Postgres, Resource, ResourceKind, SESSION_ROLE_PREFIX, SecretRef, Sensitivity, UpstreamTls,
 };

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use safeconduct_api::dto;
-use safeconduct_model::{Action, Envelope, Origin, Scope, text};
+use safeconduct_model::{Action, Envelope, Operation, Scope, text};
 
 use super::{Context, access_request_id};
 use crate::{
@@ -47,56 +47,31 @@ pub fn describe(output: Output, request: &dto::AccessRequest) -> Result<String, 
     let mut page = String::new();
     let mut row = |name: &str, value: String| {
         // Writing to a string can't fail.
-        let _ = writeln!(page, "{} {}", output.paint(Tone::Quiet, &format!("{name:<12}")), value.replace('\n', &format!("\n{:13}", "")));
+        let _ = writeln!(page, "{} {}", output.paint(Tone::Quiet, &format!("{name:<14}")), value.replace('\n', &format!("\n{:15}", "")));
     };
     let shown = |text: &str| text::printable_lines(text);
     row("id", format!("{}  {}", output.paint(Tone::Strong, &request.id), output.state(&request.state)));
     row("state", shown(&stands(request)));
-    row("who", format!("{} ({})", shown(&request.requester), kind(&envelope)));
-    row("resource", format!("{} at {}", output.paint(Tone::Strong, &request.resource), shown(&envelope.gateway)));
-    for (name, value) in what(&envelope, request.second_lock) {
-        row(name, value);
+    for line in envelope.rendering() {
+        row(&text::printable(&line.label), shown(&line.value));
     }
-    if request.operations.iter().any(|operation| operation == "unrestricted") {
-        row("warning", output.paint(Tone::Bad, "unrestricted: everything passes, understood or not"));
-    }
-    if let Some(duration) = duration(&envelope, &request.state) {
-        row("for", duration);
+    row("digest", request.digest.clone());
+    for (name, value) in notes(&envelope, request) {
+        row(name, output.paint(Tone::Bad, value));
     }
     if let Some(facts) = &request.facts {
         row("derived", facts_text(facts));
     }
-    row("their words", format!("“{}”", shown(&request.reason)));
-    if let Some(ticket) = &request.ticket {
-        row("ticket", format!("“{}”", shown(ticket)));
-    }
-    row(
-        "asked",
-        format!("{} from {}, signed in by {}", when(&request.asked_at), shown(&envelope.asked.source), shown(&envelope.asked.sign_in)),
-    );
-    if !envelope.asked.claims.is_empty() {
-        let claims = envelope.asked.claims.iter().map(|(name, value)| format!("{name}={}", value.as_str()));
-        row("its token says", shown(&claims.collect::<Vec<_>>().join(", ")).to_string());
-    }
-    match &envelope.origin {
-        Origin::Asked => {}
-        Origin::Held { session, in_transaction } => {
-            let inside = if *in_transaction { ", inside a transaction" } else { "" };
-            row("held in", format!("session {session}{inside}: approval is for that session only"));
-        }
-        Origin::Extension { of } => row("extends", of.to_string()),
-    }
     if let Some(deadline) = &request.deadline {
         row("deadline", when(deadline));
     }
-    if let Some(quorum) = &request.quorum {
-        let missing = request.quorum_missing.map(|missing| format!("; {missing} missing")).unwrap_or_default();
+    if let Some(missing) = request.quorum_missing {
         let level = match request.level.as_str() {
             "signed" => ", each with a signature",
             "passkey" => ", each with a signature by a passkey or security key",
             _ => "",
         };
-        row("takes", format!("{}{level}{missing}", shown(quorum)));
+        row("missing", format!("{}{level}", count(u64::from(missing), "approval", "approvals")));
     }
     if !request.eligible.is_empty() {
         row("may approve", shown(&request.eligible.join(", ")));
@@ -107,8 +82,7 @@ pub fn describe(output: Output, request: &dto::AccessRequest) -> Result<String, 
         row("approved by", format!("{} {}{signed}{comment}", shown(&approval.approver), when(&approval.at)));
     }
     let reasons: Vec<String> = request.decision.reasons.iter().map(|reason| shown(&reason.text)).collect();
-    row("policy", format!("{}\n{}", shown(&request.decision.outcome.replace('_', " ")), reasons.join("\n")).trim_end().to_owned());
-    row("digest", request.digest.clone());
+    row("decision", format!("{}\n{}", shown(&request.decision.outcome.replace('_', " ")), reasons.join("\n")).trim_end().to_owned());
     for line in &request.history {
         row(
             if line.index == request.history.first().map_or(0, |first| first.index) { "history" } else { "" },
@@ -118,74 +92,25 @@ pub fn describe(output: Output, request: &dto::AccessRequest) -> Result<String, 
     Ok(page.trim_end().to_owned())
 }
 
-/// How long it lasts, as far as that means anything: what is held lasts as long as its hold, and a change stays.
-fn duration(envelope: &Envelope, state: &str) -> Option<String> {
-    let start = envelope.starts_at.map(|at| format!(", not before {}", when(&at.to_string()))).unwrap_or_default();
-    match (&envelope.origin, &envelope.scope) {
-        (Origin::Extension { .. }, _) => Some(format!("{} longer", envelope.duration)),
-        (_, Scope::Window { .. }) => Some(format!("{} once it starts{start}", envelope.duration)),
-        (Origin::Asked, Scope::Exact { action: Action::Sql(_), .. }) if matches!(state, "pending" | "scheduled" | "ready") => {
-            Some(format!("one run, within {} of its approval{start}", envelope.duration))
-        }
-        _ => None,
+/// What the lines of the envelope don't say by themselves: who keeps its bounds is the gateway's word.
+fn notes(envelope: &Envelope, request: &dto::AccessRequest) -> Vec<(&'static str, &'static str)> {
+    let mut notes = Vec::new();
+    let Scope::Window { operations, narrow } = &envelope.scope else { return notes };
+    if operations.contains(Operation::Unrestricted) {
+        notes.push(("warning", "unrestricted: everything passes, understood or not"));
     }
-}
-
-fn kind(envelope: &Envelope) -> &'static str {
-    match envelope.requester_kind {
-        safeconduct_model::PrincipalKind::Person => "person",
-        safeconduct_model::PrincipalKind::Workload => "workload",
+    if !narrow.schemas.is_empty() || !narrow.tables.is_empty() {
+        // A view or a function of the database can reach beyond what a text names.
+        notes.push((
+            "bounds",
+            if request.second_lock {
+                "kept twice: by reading statements, and by rights on nothing else in the database"
+            } else {
+                "gateway only: kept by reading statements, not by rights in the database"
+            },
+        ));
     }
-}
-
-/// The canonical action or scope, from the envelope itself. Who keeps its bounds is the gateway's word.
-fn what(envelope: &Envelope, second_lock: bool) -> Vec<(&'static str, String)> {
-    match &envelope.scope {
-        Scope::Window { operations, narrow } => {
-            let mut rows = vec![("operations", operations.to_string())];
-            for (name, set) in [("databases", &narrow.databases), ("schemas", &narrow.schemas), ("tables", &narrow.tables)] {
-                if !set.is_empty() {
-                    rows.push((name, text::printable(&set.iter().cloned().collect::<Vec<_>>().join(", "))));
-                }
-            }
-            if !narrow.schemas.is_empty() || !narrow.tables.is_empty() {
-                // A view or a function of the database can reach beyond what a text names.
-                let kept = if second_lock {
-                    "kept twice: by reading statements, and by rights on nothing else in the database"
-                } else {
-                    "gateway only: kept by reading statements, not by rights in the database"
-                };
-                rows.push(("", kept.to_owned()));
-            }
-            rows
-        }
-        Scope::Exact { action: Action::Sql(sql), needs } => {
-            let mut rows = vec![("database", text::printable(&sql.database)), ("statement", text::printable_lines(&sql.text))];
-            for (place, parameter) in sql.parameters.iter().enumerate() {
-                rows.push((
-                    "parameter",
-                    format!("${} = {}", place + 1, parameter.shown.as_deref().map_or("NULL".to_owned(), text::printable)),
-                ));
-            }
-            if let Some(data) = &sql.copy_data {
-                rows.push(("copies", data.to_string()));
-                for line in &data.first_lines {
-                    rows.push(("", format!("| {}", text::printable_lines(line))));
-                }
-                if data.lines_left() > 0 {
-                    rows.push(("", format!("and {} more, not shown", data.lines_left())));
-                }
-            }
-            for (name, value) in &sql.settings {
-                rows.push(("setting", format!("{} = {}", text::printable(name), text::printable(value))));
-            }
-            rows.push(("needs", needs.to_string()));
-            rows
-        }
-        Scope::Exact { action: Action::Administration(change), needs } => {
-            vec![("change", text::printable(&change.to_string())), ("needs", needs.to_string())]
-        }
-    }
+    notes
 }
 
 fn facts_text(facts: &dto::Facts) -> String {
@@ -326,38 +251,53 @@ pub fn preview(output: Output, answer: &dto::PreviewAnswer) -> Result<(), Failur
 
 #[cfg(test)]
 mod tests {
-    use safeconduct_model::{AccessRequestId, CopyData, SqlAction};
-    use safeconduct_testkit as testkit;
+    use serde_json::{Value, json};
 
     use super::*;
 
+    fn request(envelope: &Value, digest: &Value) -> dto::AccessRequest {
+        let request = json!({
+            "id": envelope["access_request"], "grant": "gr-000000000001", "state": "pending", "state_text": "waits for approval", "ended": false,
+            "digest": digest, "envelope": envelope, "requester": envelope["requester"], "resource": envelope["resource"], "exact": true,
+            "operations": [], "reason": "", "duration": "", "asked_at": "", "decision": { "outcome": "need_approval", "reasons": [], "policy": "" },
+            "approvals": [], "eligible": [], "may_approve": true, "history": [], "merged": false,
+        });
+        serde_json::from_value(request).unwrap()
+    }
+
+    /// The vectors are shared with the page that signs (web/src/request/rendering.test.ts).
     #[test]
-    fn f46_what_is_copied_is_shown_as_data_with_its_digest_and_settings_beside_it() {
-        let data = CopyData::of(format!("1,\u{1b}[2Jone\n{}", "2,two\n".repeat(11)).as_bytes());
-        let sql = SqlAction {
-            settings: [("datestyle".to_owned(), "ISO, DMY".to_owned())].into(),
-            copy_data: Some(data.clone()),
-            ..testkit::sql("copy orders from stdin csv")
-        };
-        let envelope = testkit::envelope(AccessRequestId::from_bits(1), testkit::parsed("alice"), testkit::parsed("orders-db"));
-        let scope = Scope::Exact { action: Action::Sql(sql), needs: [safeconduct_model::Operation::Write].into_iter().collect() };
-        let rows = what(&Envelope { scope, ..envelope }, false);
-        let values: Vec<&str> = rows.iter().map(|(_, value)| value.as_str()).collect();
-        assert_eq!(values[1..4], ["copy orders from stdin csv", &format!("12 lines, 76 bytes, {}", data.digest), "| 1,\\u{1b}[2Jone"]);
-        assert_eq!(values[12..], ["| 2,two", "and 2 more, not shown", "datestyle = ISO, DMY", "write"]);
+    fn f54_everything_that_is_signed_is_shown_as_the_vectors_say() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/vectors/envelope");
+        for file in std::fs::read_dir(folder).unwrap() {
+            let vector: Value = serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap();
+            let page = describe(Output::default(), &request(&vector["envelope"], &vector["digest"])).unwrap();
+            let mut rest = page.as_str();
+            for line in vector["lines"].as_array().unwrap() {
+                let (label, value) = (line[0].as_str().unwrap(), line[1].as_str().unwrap());
+                let row = format!("\n{label:<14} {}", value.replace('\n', &format!("\n{:15}", "")));
+                let at = rest.find(&row).unwrap_or_else(|| panic!("{row} is not shown in its place:\n{page}"));
+                rest = &rest[at + row.len()..];
+            }
+            assert!(rest.starts_with(&format!("\n{:<14} {}", "digest", vector["digest"].as_str().unwrap())), "{page}");
+        }
     }
 
     #[test]
-    fn a_narrowed_window_shows_its_bounds_and_who_keeps_them() {
-        let narrow = safeconduct_model::Narrowing { tables: ["public.products".to_owned()].into(), ..Default::default() };
-        let scope = Scope::Window { operations: [safeconduct_model::Operation::Read].into_iter().collect(), narrow };
-        let envelope = testkit::envelope(AccessRequestId::from_bits(1), testkit::parsed("alice"), testkit::parsed("orders-db"));
+    fn what_is_not_what_its_digest_is_of_is_not_shown() {
+        let vector = include_str!("../../../../../tests/vectors/envelope/exact.json");
+        let vector: Value = serde_json::from_str(vector).unwrap();
+        let mut other = vector["envelope"].clone();
+        other["scope"]["action"]["text"] = json!("select 1");
+        assert!(describe(Output::default(), &request(&other, &vector["digest"])).is_err());
+    }
+
+    #[test]
+    fn a_narrowed_window_shows_who_keeps_its_bounds() {
+        let vector: Value = serde_json::from_str(include_str!("../../../../../tests/vectors/envelope/window-narrowed.json")).unwrap();
         for (second_lock, kept) in [(false, "gateway only"), (true, "kept twice")] {
-            let rows = what(&Envelope { scope: scope.clone(), ..envelope.clone() }, second_lock);
-            assert_eq!(rows[1], ("tables", "public.products".to_owned()));
-            assert!(rows[2].1.starts_with(kept), "{rows:?}");
+            let request = dto::AccessRequest { second_lock, ..request(&vector["envelope"], &vector["digest"]) };
+            assert!(describe(Output::default(), &request).unwrap().contains(&format!("\nbounds         {kept}")));
         }
-        let whole = Scope::Window { operations: [safeconduct_model::Operation::Read].into_iter().collect(), narrow: Default::default() };
-        assert_eq!(what(&Envelope { scope: whole, ..envelope }, true).len(), 1);
     }
 }
