@@ -404,10 +404,42 @@ fn count(rows: u64) -> String {
     let digits = rows.to_string();
     let mut grouped = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
     }
     format!("{grouped} {}", if rows == 1 { "row" } else { "rows" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f42_names_that_are_kept_are_bounded_and_old_ones_go_first() {
+        let estimates = Estimates::default();
+        let said = |boot| Said { relations: Vec::new(), at: Timestamp::from_micros(0), boot };
+        let place = |number: usize| {
+            let name = RelationName { schemas: vec!["public".to_owned()], name: format!("t{number}") };
+            (Digest::of_bytes(b""), "orders-db".parse().unwrap(), "orders".to_owned(), name)
+        };
+        let keep = |numbers: std::ops::Range<usize>, boot| {
+            for number in numbers {
+                estimates.keep(std::iter::once((place(number), said(boot))), boot);
+                assert!(estimates.said.lock().len() <= NAMES_KEPT);
+            }
+        };
+        keep(0..NAMES_KEPT - 1, Duration::ZERO);
+        keep(NAMES_KEPT..NAMES_KEPT + 2, KEPT);
+        assert_eq!(estimates.said.lock().len(), 2, "what is no use was dropped, and the rest kept");
+        keep(0..3 * NAMES_KEPT, KEPT);
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (rows, said) in [(0, "0 rows"), (1, "1 row"), (999, "999 rows"), (1_000, "1,000 rows"), (1_234_567, "1,234,567 rows")] {
+            assert_eq!(count(rows), said);
+        }
+    }
 }

@@ -89,8 +89,9 @@ impl PostgresStatistics {
         })?;
         let mut found = vec![Vec::new(); names.len()];
         for row in rows {
-            let read = relation(&row, &pairs).and_then(|(at, relation)| Some(found.get_mut(at)?.push(relation)));
-            read.ok_or_else(|| Unsaid("the server's answer makes no sense".to_owned()))?;
+            let read = relation(&row, &pairs).and_then(|(at, relation)| Some((found.get_mut(at)?, relation)));
+            let (of_name, relation) = read.ok_or_else(|| Unsaid("the server's answer makes no sense".to_owned()))?;
+            of_name.push(relation);
         }
         Ok(found)
     }
