@@ -437,6 +437,28 @@ mod tests {
     }
 
     #[test]
+    fn f32_names_are_looked_for_where_the_session_looks_and_nowhere_if_that_is_not_sure() {
+        let mut resource = safeconduct_testkit::postgres_resource("orders-db");
+        let safeconduct_model::ResourceKind::Postgres(postgres) = &mut resource.kind else { panic!() };
+        postgres.search_path = ["$user", "pg_temp", "shop", "public", "shop"].map(str::to_owned).into();
+        let user = postgres.credentials.stored().0.clone();
+        let schemas = |set: Option<(&str, &str)>| {
+            let settings = set.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            let action = SqlAction { settings, ..safeconduct_testkit::sql("select") };
+            let postgres = resource.postgres().unwrap();
+            let question = Question { bundle: Digest::of_bytes(b""), resource: &resource, postgres, action: &action };
+            question.relation("orders").map(|found| found.schemas.join(" "))
+        };
+        let usual = format!("pg_catalog {user} shop public");
+        assert_eq!(schemas(None).unwrap(), usual);
+        assert_eq!(schemas(Some(("datestyle", "ISO, DMY"))).unwrap(), usual);
+        assert_eq!(schemas(Some(("search_path", "archive"))).unwrap(), "pg_catalog archive");
+        for unsure in ["archive, public", "\"archive\"", "Archive", "", "a.b"] {
+            assert_eq!(schemas(Some(("search_path", unsure))).unwrap_err(), "its session looks names up elsewhere", "{unsure}");
+        }
+    }
+
+    #[test]
     fn numbers_are_grouped() {
         for (rows, said) in [(0, "0 rows"), (1, "1 row"), (999, "999 rows"), (1_000, "1,000 rows"), (1_234_567, "1,234,567 rows")] {
             assert_eq!(count(rows), said);
