@@ -83,6 +83,38 @@ test("the inbox is live, counts in the title, and is worked by keys", async ({ g
   expect(await gateway.state(second)).toBe("ready");
 });
 
+test("how many rows it may touch is told beside it, by the server's statistics", async ({ gateway, as }) => {
+  const page = await as("bob");
+  const rows = page.getByRole("article").getByTestId("rows");
+  const some = await gateway.pending("one of many");
+  await page.goto("/approvals");
+  await expect(rows).toHaveText(/^at most about 40,000 rows of public\.orders \(the server's statistics\), read (just now|\d+ s ago)$/);
+  const all = await gateway.pending("all of them", "update customers set country = 'CZ'");
+  await page.goto(`/access-requests/${all}`);
+  await expect(rows).toContainText("about 5,000 rows of public.customers: every row");
+  const none = await gateway.pending("a slip", "delete from ordres where id = 1");
+  await page.goto(`/access-requests/${none}`);
+  await expect(rows).toHaveText("unknown: sessions would find no table of this name (ordres)");
+
+  // While it is read, and when it can't be, the rest is there to be decided.
+  let release = () => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  await page.route("**/estimate", async (route) => {
+    await held;
+    await route.fulfill({ json: { summary: "unknown: the server did not answer in time (orders)", tables: [] } });
+  });
+  await page.goto(`/access-requests/${some}`);
+  await expect(rows).toHaveText("the server's statistics are being read");
+  await expect(page.getByRole("button", { name: "Approve…" })).toBeEnabled();
+  release();
+  await expect(rows).toHaveText("unknown: the server did not answer in time (orders)");
+  await page.unrouteAll();
+
+  // What is decided is not estimated.
+  await gateway.run("bob", "deny", some, "--comment", "not today");
+  await expect(rows).toHaveCount(0);
+});
+
 test("what somebody else decides goes from the inbox within the time it takes to look", async ({ gateway, as }) => {
   const id = await gateway.pending("taken by a colleague");
   const page = await as("bob");

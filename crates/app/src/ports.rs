@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::minting_port::{Login, Minting, MintingError, Object, Privilege, Rights, Role};
 pub use crate::providers_port::{Away, Back, Exchanged, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout};
+pub use crate::statistics_port::{Relation, RelationKind, RelationName, Statistics, Unsaid};
 
 /// A future that ports return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -139,6 +139,7 @@ impl App {
                 runs: parking_lot::Mutex::default(),
                 executor: std::sync::OnceLock::new(),
                 minting: std::sync::OnceLock::new(),
+                estimates: crate::estimates::Estimates::default(),
                 given: parking_lot::Mutex::default(),
                 providers: std::sync::OnceLock::new(),
                 arrivals: crate::providers::Arrivals::default(),

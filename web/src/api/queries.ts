@@ -53,6 +53,10 @@ export const mine = infiniteQueryOptions({
 export const accessRequest = (id: string) =>
   queryOptions({ queryKey: ["access", "one", id], queryFn: () => answer(api.GET("/api/v1/access-requests/{id}", { params: { path: { id } } })) });
 
+/** What the server's statistics say of it. News about the access request changes nothing of that. */
+export const estimate = (id: string) =>
+  queryOptions({ queryKey: ["estimate", id], queryFn: () => answer(api.GET("/api/v1/access-requests/{id}/estimate", { params: { path: { id } } })), retry: false });
+
 /** What the same person asked of the same resource before, as far as the caller may know. */
 export const earlier = (requester: string, resource: string) =>
   queryOptions({

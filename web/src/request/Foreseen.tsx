@@ -42,7 +42,7 @@ export function Foreseen({ of, text }: { of: PreviewAnswer; text: string | undef
   const { decision } = of;
   return (
     <div className="stack" data-testid="foreseen">
-      {of.facts && <Derived facts={of.facts} />}
+      {of.facts && <Derived facts={of.facts} rows={<dd className="quiet">unknown: no database is asked before somebody asks for it</dd>} />}
       <dl className="facts">
         {decision.max_duration && (
           <>

@@ -9,6 +9,7 @@ import { Sql } from "../sql/Sql";
 import { Operations, State } from "../ui/state";
 import { Shown, Words } from "../ui/text";
 import { Ago, At, fromMicros, Left } from "../ui/time";
+import { Estimated, isEstimated } from "./Estimated";
 import { changeText, duration, envelopeOf, levelText, oneLine, quorumText, useChecked, type Action, type Envelope } from "./envelope";
 
 export function Request({ request }: { request: AccessRequest }) {
@@ -43,7 +44,7 @@ export function Request({ request }: { request: AccessRequest }) {
       </Section>
       {request.facts && (
         <Section title="What the gateway derived from it">
-          <Derived facts={request.facts} />
+          <Derived facts={request.facts} rows={isEstimated(request) && <Estimated id={request.id} />} />
         </Section>
       )}
       <div className="section">
@@ -169,7 +170,8 @@ export function TheAction({ action }: { action: Action }) {
   );
 }
 
-export function Derived({ facts }: { facts: Facts }) {
+/** What parsing says. `rows` is what is known besides of how many rows it may touch. */
+export function Derived({ facts, rows }: { facts: Facts; rows: ReactNode }) {
   const everyRow = facts.statements.some((statement) => statement.has_where === false);
   return (
     <div className="stack">
@@ -226,8 +228,12 @@ export function Derived({ facts }: { facts: Facts }) {
             )}
           </div>
         ))}
-        <dt>rows</dt>
-        <dd className="quiet">unknown: the database is not asked before somebody approves</dd>
+        {rows && (
+          <>
+            <dt>rows</dt>
+            {rows}
+          </>
+        )}
       </dl>
     </div>
   );

@@ -30,6 +30,7 @@ const CALLS: &[(&str, &str, &[TokenScope])] = &[
     ("POST",   "/api/v1/access-requests/{id}/approve",  NONE),
     ("POST",   "/api/v1/access-requests/{id}/cancel",   REQUEST),
     ("POST",   "/api/v1/access-requests/{id}/deny",     NONE),
+    ("GET",    "/api/v1/access-requests/{id}/estimate", READ),
     ("POST",   "/api/v1/access-requests/{id}/execute",  REQUEST),
     ("POST",   "/api/v1/access-requests/{id}/one-time", NONE),
     ("GET",    "/api/v1/access-requests/{id}/sessions", BOTH),

@@ -349,7 +349,7 @@ fn column_names(mut body: Bytes) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-fn row_values(mut body: Bytes) -> io::Result<Vec<Option<String>>> {
+pub(crate) fn row_values(mut body: Bytes) -> io::Result<Vec<Option<String>>> {
     let short = || malformed("row ends early");
     let count = body.try_get_u16().map_err(|_| short())?;
     let mut values = Vec::with_capacity(usize::from(count).min(2_000));

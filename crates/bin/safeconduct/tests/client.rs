@@ -6,15 +6,21 @@ mod support;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
 use rustls::pki_types::PrivateKeyDer;
-use safeconduct_app::{App, DoorAddress, Person, Ports, Settings};
+use safeconduct_app::{
+    App, AskedFor, Caller, DoorAddress, NewAccessRequest, Person, Ports, Settings,
+    ports::{BoxFuture, Relation, RelationKind, RelationName, Statistics, Unsaid},
+};
 use safeconduct_ledger::{Checkpoint, SignerKey, TreeHash};
-use safeconduct_model::{MintingKey, Ttl};
+use safeconduct_model::{MintingKey, PrincipalKind, Resource, SignInId, Ttl};
 use safeconduct_policy::BundleFiles;
-use safeconduct_testkit::{MemoryRecorder, MemoryStore, TestClock, TestEntropy, TestSigner, parsed};
+use safeconduct_testkit::{MemoryRecorder, MemoryStore, TestClock, TestEntropy, TestSigner, parsed, ttl, words};
 use support::{Ran, command, root};
 use zeroize::Zeroizing;
 
@@ -23,6 +29,7 @@ const ORIGIN: &str = "test.example/ledger";
 
 struct Gateway {
     app: App,
+    clock: Arc<TestClock>,
     url: String,
     homes: tempfile::TempDir,
     ca: PathBuf,
@@ -77,7 +84,7 @@ impl Gateway {
         let ca = homes.path().join("ca.pem");
         std::fs::write(&ca, certified.cert.pem()).unwrap();
         std::fs::write(homes.path().join("password"), format!("{PASSWORD}\n")).unwrap();
-        Self { app, url, homes, ca }
+        Self { app, clock, url, homes, ca }
     }
 
     fn home(&self, name: &str) -> PathBuf {
@@ -156,6 +163,58 @@ async fn asking_looking_approving_and_ending() {
 
     gateway.run("alice", &["sign-out"]).await.ok();
     assert_eq!(gateway.run("alice", &["whoami"]).await.status, 5);
+}
+
+/// A server where every table has 40,000 rows, as long as it answers.
+struct Rows(AtomicBool);
+
+impl Statistics for Rows {
+    fn sizes<'a>(&'a self, _: &'a Resource, _: &'a str, names: &'a [RelationName]) -> BoxFuture<'a, Result<Vec<Vec<Relation>>, Unsaid>> {
+        let size = |_| vec![Relation { schema: "public".into(), kind: RelationKind::Table, tables: 1, uncounted: 0, rows: 40_000 }];
+        let silent = || Unsaid("the server is gone".to_owned());
+        Box::pin(std::future::ready(if self.0.load(SeqCst) { Ok(names.iter().map(size).collect()) } else { Err(silent()) }))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_shown_with_the_rows_it_may_touch_whether_or_not_they_are_known() {
+    let gateway = Gateway::start().await;
+    for name in ["alice", "bob"] {
+        gateway.sign_in(name).await;
+    }
+    let server = Arc::new(Rows(AtomicBool::new(false)));
+    gateway.app.set_statistics(Arc::clone(&server) as _);
+    let alice = Caller {
+        name: parsed("alice"),
+        kind: PrincipalKind::Person,
+        sign_in: SignInId::from_bits(1),
+        method: "password".into(),
+        source: "127.0.0.1:1".into(),
+        signed_in_at: gateway.app.now(),
+        authenticated_at: None,
+        claims: BTreeMap::new(),
+        scopes: None,
+    };
+    let ask = NewAccessRequest {
+        resource: parsed("orders-db"),
+        what: AskedFor::ExactSql { database: None, text: "update orders set note = '' where id = 4711".into() },
+        reason: words("order 4711"),
+        ticket: None,
+        duration: ttl(600),
+        starts_at: None,
+    };
+    let view = gateway.app.ask(&alice, ask).await.unwrap();
+    let id = view.access.envelope.access_request.to_string();
+    let rows = async || {
+        let page = gateway.run("bob", &["show", &id]).await.ok().out;
+        page.lines().find(|line| line.starts_with("rows ")).map(ToOwned::to_owned).unwrap_or(page)
+    };
+    assert_eq!(rows().await, "rows         estimated: unknown: the server is gone (orders)");
+    server.0.store(true, SeqCst);
+    gateway.clock.advance(std::time::Duration::from_secs(10));
+    assert_eq!(rows().await, "rows         estimated: at most about 40,000 rows of public.orders (the server's statistics)");
+    gateway.run("bob", &["deny", &id, "--comment", "not today"]).await.ok();
+    assert!(!gateway.run("bob", &["show", &id]).await.ok().out.contains("estimated"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

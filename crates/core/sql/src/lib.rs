@@ -18,6 +18,7 @@ mod walk;
 
 pub use facts::{Facts, ObjectUse, StatementFacts, StatementKind, Usage};
 pub use functions::{FunctionClassError, FunctionClasses};
+pub use names::{dotted, parts};
 pub use parse::{MAX_TEXT_BYTES, PARSER_STACK_BYTES, facts};
 pub use settings::SETTINGS_TO_BIND;
 pub use shape::{check_syntax, shape};

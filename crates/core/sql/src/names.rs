@@ -7,8 +7,42 @@ pub(crate) fn quoted(name: &str) -> String {
 }
 
 /// `schema.name` of the parts, each quoted when it must be.
-pub(crate) fn dotted(parts: &[&str]) -> String {
+#[must_use]
+pub fn dotted(parts: &[&str]) -> String {
     parts.iter().map(|part| quoted(part)).collect::<Vec<_>>().join(".")
+}
+
+/// The parts of a name that facts write: `public."a""b"` has `public` and `a"b`. `None` for what facts do not write so.
+#[must_use]
+pub fn parts(dotted: &str) -> Option<Vec<String>> {
+    let (mut parts, mut rest) = (Vec::new(), dotted);
+    loop {
+        let (part, after) = first_part(rest)?;
+        parts.push(part);
+        match after.strip_prefix('.') {
+            Some(more) => rest = more,
+            None => return after.is_empty().then_some(parts),
+        }
+    }
+}
+
+fn first_part(text: &str) -> Option<(String, &str)> {
+    let Some(mut rest) = text.strip_prefix('"') else {
+        let (part, after) = text.split_at(text.find('.').unwrap_or(text.len()));
+        return (quoted(part) == part).then(|| (part.to_owned(), after));
+    };
+    let mut part = String::new();
+    loop {
+        let (before, after) = rest.split_once('"')?;
+        part.push_str(before);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                part.push('"');
+                rest = more;
+            }
+            None => return Some((part, after)),
+        }
+    }
 }
 
 /// True for the schema of temporary objects, the session's own or by its number.
@@ -26,5 +60,16 @@ mod tests {
         assert_eq!(dotted(&["public.orders"]), "\"public.orders\"");
         assert_eq!(dotted(&["Public", "a\"b"]), "\"Public\".\"a\"\"b\"");
         assert_eq!(quoted("оrders"), "\"оrders\"", "a Cyrillic letter shows as quoted");
+    }
+
+    #[test]
+    fn parts_are_what_a_name_was_written_from() {
+        for written in [vec!["public", "orders"], vec!["a.b"], vec!["Public", "we\"ird'; DROP"], vec!["\"", "\".\"", "x"], vec!["é", "$1"]]
+        {
+            assert_eq!(parts(&dotted(&written)).unwrap(), written, "{written:?}");
+        }
+        for other in ["", ".", "a.", ".a", "a..b", "\"a", "\"a\"b", "A", "a b", "a.\"b"] {
+            assert_eq!(parts(other), None, "{other}");
+        }
     }
 }

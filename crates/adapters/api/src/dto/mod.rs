@@ -6,6 +6,7 @@
 mod access;
 mod access_from;
 mod administration;
+mod estimate;
 mod identity;
 mod insights;
 mod ledger;
@@ -16,6 +17,7 @@ mod status;
 
 pub use access::*;
 pub use administration::*;
+pub use estimate::*;
 pub use identity::*;
 pub use insights::*;
 pub use ledger::*;

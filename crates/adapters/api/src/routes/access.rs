@@ -108,6 +108,17 @@ pub(crate) async fn show(
     Ok(Json(state.app.access(&caller, &id).await?.into()))
 }
 
+/// How many rows its statement may touch, by the statistics of its server: told beside it, and no part of what is approved. What is not known
+/// is said to be unknown, and why. What asks for no statement, or does not wait to be run, has no tables here.
+#[utoipa::path(get, path = "/api/v1/access-requests/{id}/estimate", tag = "access requests", params(("id" = String, Path,)), responses((status = 200, body = dto::Estimate), (status = 404, body = dto::Problem, content_type = "application/problem+json")))]
+pub(crate) async fn estimate(
+    State(state): State<ApiState>,
+    Signed(caller): Signed,
+    Part(id): Part<AccessRequestId>,
+) -> Result<Json<dto::Estimate>, Failure> {
+    Ok(Json(state.app.estimate(&caller, &id).await?.into()))
+}
+
 /// Approves what has the digest that the body names, and nothing else.
 #[utoipa::path(post, path = "/api/v1/access-requests/{id}/approve", tag = "access requests", params(("id" = String, Path,)), request_body = dto::Approve, responses(
     (status = 200, body = dto::AccessRequest),

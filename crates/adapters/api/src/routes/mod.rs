@@ -79,6 +79,7 @@ fn quick_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(access::list, access::ask))
         .routes(routes!(access::preview))
         .routes(routes!(access::show))
+        .routes(routes!(access::estimate))
         .routes(routes!(access::approve))
         .routes(routes!(access::deny))
         .routes(routes!(access::cancel))

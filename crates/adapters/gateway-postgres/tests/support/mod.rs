@@ -17,7 +17,7 @@ use safeconduct_app::{
     AccessView, App, AskedFor, Caller, DoorAddress, DoorSecret, List, NewAccessRequest, Person, Ports, Settings,
     ports::{AccessQuery, CheckpointSigner, Record, TreeHead, What},
 };
-use safeconduct_gateway_postgres::{ALPN, DoorConfig, Gateway, Limits, PostgresExecutor, PostgresMinting, Secrets};
+use safeconduct_gateway_postgres::{ALPN, DoorConfig, Gateway, Limits, PostgresExecutor, PostgresMinting, PostgresStatistics, Secrets};
 use safeconduct_model::{AccessRequestId, GrantId, MintingKey, Narrowing, Operation, PrincipalKind, SessionId, SignInId, Timestamp, Ttl};
 use safeconduct_policy::BundleFiles;
 use safeconduct_testkit::{MemoryRecorder, MemoryStore, PostgresServer, START, TestClock, TestEntropy, minutes, parsed, ttl, words};
@@ -107,6 +107,7 @@ impl World {
         let secrets: Secrets = Arc::new(move |_| Ok(zeroize::Zeroizing::new(password.clone())));
         app.set_executor(Arc::new(PostgresExecutor::new(Arc::clone(&secrets), limits)));
         app.set_minting(Arc::new(PostgresMinting::new(Arc::clone(&secrets), limits)));
+        app.set_statistics(Arc::new(PostgresStatistics::new(Arc::clone(&secrets))));
         app.operator_policy(&bundle(&server, &credentials)).await.unwrap();
         let person = |name: &str, group: &str| Person {
             name: parsed(name),

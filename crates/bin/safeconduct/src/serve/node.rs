@@ -3,7 +3,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use safeconduct_app::{App, DoorAddress, Ports, Problem, ProblemKind, Settings, ports::Store};
-use safeconduct_gateway_postgres::{DoorConfig, Gateway, Limits, PostgresExecutor, PostgresMinting, SecretUnavailable, Secrets};
+use safeconduct_gateway_postgres::{
+    DoorConfig, Gateway, Limits, PostgresExecutor, PostgresMinting, PostgresStatistics, SecretUnavailable, Secrets,
+};
 use safeconduct_model::MintingKey;
 use safeconduct_policy::BundleFiles;
 use safeconduct_recordings::LocalRecorder;
@@ -112,6 +114,7 @@ impl Running {
         app.set_executor(Arc::new(PostgresExecutor::new(Arc::clone(&secrets), Limits::default())));
         app.set_identity_providers(Arc::new(providers));
         app.set_minting(Arc::new(PostgresMinting::new(Arc::clone(&secrets), Limits::default())));
+        app.set_statistics(Arc::new(PostgresStatistics::new(Arc::clone(&secrets))));
         let door_config = DoorConfig {
             listen: config.postgres_listen,
             tls: Arc::clone(&keys.postgres),

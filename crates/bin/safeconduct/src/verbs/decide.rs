@@ -14,7 +14,9 @@ pub async fn approve(context: &Context, args: cli::Approve) -> Result<(), Failur
             .next(format!("look with `safeconduct show {id}`, then `safeconduct approve {id} --yes --digest sha256:…`")));
     }
     let request: dto::AccessRequest = client.get(&format!("/access-requests/{id}"), &[]).await?;
-    let page = show::describe(context.output, &request)?;
+    // Only somebody who looks is told; a script named the digest and decided before.
+    let estimate = if args.yes { None } else { show::estimate(&client, &request).await };
+    let page = show::describe(context.output, &request, estimate.as_deref())?;
     if let Some(wanted) = args.digest.as_deref().filter(|wanted| *wanted != request.digest) {
         return Err(Failure::digest(format!("{id} has another digest"))
             .why(format!("named: {wanted}; it has {}", request.digest))
