@@ -10,7 +10,7 @@ use std::{
 };
 
 use safeconduct_lifecycle::{ADMINISTRATORS, Actor, Described, DirectoryEvent, GroupDescription, PersonDescription, StreamId};
-use safeconduct_model::{GroupName, Principal, PrincipalKind, PrincipalName, Timestamp, Words};
+use safeconduct_model::{GroupName, PersonAttribute, Principal, PrincipalKind, PrincipalName, Timestamp, Words};
 
 use crate::{
     node::App,
@@ -56,6 +56,7 @@ pub struct Said {
     pub external_id: Option<String>,
     pub department: Option<String>,
     pub manager: Option<String>,
+    pub attributes: BTreeMap<PersonAttribute, String>,
     pub active: bool,
 }
 
@@ -277,7 +278,7 @@ impl App {
             let linked = DirectoryEvent::IdentityLinked { name: name.clone(), issuer, subject, at, by: by.clone() };
             work.push(StreamId::Directory, linked);
         }
-        let person = |world: &World| world.directory.find(name).map(|p| (p.department.clone(), p.manager.clone()));
+        let person = |world: &World| world.directory.find(name).map(|p| (p.department.clone(), p.manager.clone(), p.attributes.clone()));
         let changed = person(&self.world()).is_some_and(|before| Some(before) != person(&work.world));
         let stood = self.stand(work, name, said.active, &by);
         if stood || changed { self.conclude(work, [name.clone()].into()).await } else { Ok(()) }
@@ -393,7 +394,7 @@ impl Said {
         let fits = |text: &String| text.chars().count() <= LONGEST && Words::new(text).is_ok_and(|words| words.as_str() == text);
         let all =
             [Some(&self.user_name), self.display_name.as_ref(), self.external_id.as_ref(), self.department.as_ref(), self.manager.as_ref()];
-        if all.into_iter().flatten().all(fits) {
+        if all.into_iter().flatten().chain(self.attributes.values()).all(fits) {
             Ok(self)
         } else {
             Err(unfit("a value is empty, too long or has characters that can't be shown"))
@@ -413,6 +414,7 @@ impl Said {
             department: self.department.clone(),
             manager: self.manager.clone(),
             manager_name: None,
+            attributes: self.attributes.clone(),
             removed: false,
         }
     }
@@ -462,6 +464,7 @@ fn person(world: &World, of: &Provisioner, name: &PrincipalName) -> Option<Provi
         external_id: description.external_id.clone(),
         department: description.department.clone(),
         manager: description.manager.clone(),
+        attributes: description.attributes.clone(),
         active: !principal.disabled,
     };
     let groups = principal.groups.keys().filter(|group| decides(world, of, group)).cloned().collect();

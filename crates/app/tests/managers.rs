@@ -1,4 +1,4 @@
-//! What a provisioning source says of people, as policy sees it: departments, and managers who approve.
+//! What a provisioning source says of people, as policy sees it: departments and the like, and managers who approve.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use safeconduct_app::{Provisioner, Said};
 use safeconduct_lifecycle::AccessState;
-use safeconduct_model::Operation;
+use safeconduct_model::{Operation, PersonAttribute};
 use safeconduct_testkit::parsed;
 
 const MANAGED: &str = r#"
@@ -17,6 +17,10 @@ when { principal has department && principal.department == "Payments" };
 @id("managed")
 permit (principal is Person, action == Action::"write", resource is Resource)
 when { principal has manager && context.approvals >= 1 };
+
+@id("cost-center")
+permit (principal is Person, action == Action::"ddl", resource is Resource)
+when { principal has costCenter && principal.costCenter == "4711" };
 
 @id("by-manager")
 permit (principal is Person, action == Action::"approve", resource in Resource::"orders-db")
@@ -112,6 +116,30 @@ async fn f15_a_grant_ends_with_the_department_that_gave_it() {
     say(&house, "eve", said("eve", Some("Marketing"), None)).await;
     assert!(ended(&session).is_some());
     assert_eq!(house.window("eve", &[Operation::Read], 600).await.unwrap_err().code, "RES-001");
+}
+
+#[tokio::test]
+async fn f15_a_grant_ends_with_the_attribute_that_gave_it() {
+    let house = house().await;
+    let costs =
+        |cost_center: &str| Said { attributes: [(PersonAttribute::CostCenter, cost_center.to_owned())].into(), ..said("eve", None, None) };
+    assert_eq!(house.window("eve", &[Operation::Ddl], 600).await.unwrap_err().code, "REQ-002");
+    say(&house, "eve", costs("4711")).await;
+    house.grant("eve", &[Operation::Ddl], 600).await;
+    let session = house.open("eve").await;
+    permitted(&session, "create table t (x int)");
+    drop(session);
+    let house = house.crash().await;
+    let session = house.open("eve").await;
+    permitted(&session, "create table t (x int)");
+    say(&house, "eve", costs("4712")).await;
+    assert!(ended(&session).is_some());
+    assert_eq!(house.window("eve", &[Operation::Ddl], 600).await.unwrap_err().code, "RES-001");
+    // What is not said any more is not so any more.
+    say(&house, "eve", costs("4711")).await;
+    house.grant("eve", &[Operation::Ddl], 600).await;
+    say(&house, "eve", said("eve", None, None)).await;
+    assert_eq!(house.window("eve", &[Operation::Ddl], 600).await.unwrap_err().code, "RES-001");
 }
 
 #[tokio::test]

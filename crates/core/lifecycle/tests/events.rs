@@ -10,7 +10,7 @@ use safeconduct_lifecycle::{
     AccessEvent, Approval, Chunk, DirectoryEvent, Event, ExactOutcome, GroupDescription, LeftOut, NodeEvent, PersonDescription,
     PolicyEvent, Retirement, Session, SessionEvent, SignInEvent, Start, StreamId, TransactionEnd, Vouched, Withdrawal, evolve_session,
 };
-use safeconduct_model::{AccessRequestId, Digest, Outcome, SessionId, SignInId};
+use safeconduct_model::{AccessRequestId, Digest, Outcome, PersonAttribute, SessionId, SignInId};
 
 fn access_events() -> Vec<AccessEvent> {
     let decision = need(&[(2, &["dba", "owners"]), (3, &[])]);
@@ -118,6 +118,7 @@ fn every_event() -> Vec<(StreamId, Event)> {
                 department: Some("Payments".into()),
                 manager: Some("bob@example.com".into()),
                 manager_name: Some("bob".parse().unwrap()),
+                attributes: [(PersonAttribute::CostCenter, "4711".to_owned())].into(),
                 removed: true,
             },
             at: at(0),

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use safeconduct_api::dto;
-use safeconduct_model::{Action, Envelope, Origin, Scope, text};
+use safeconduct_model::{Action, Envelope, Origin, PrincipalKind, Scope, text};
 
 use super::{Context, access_request_id};
 use crate::{
@@ -76,7 +76,8 @@ pub fn describe(output: Output, request: &dto::AccessRequest) -> Result<String, 
     );
     if !envelope.asked.claims.is_empty() {
         let claims = envelope.asked.claims.iter().map(|(name, value)| format!("{name}={}", value.as_str()));
-        row("its token says", shown(&claims.collect::<Vec<_>>().join(", ")).to_string());
+        let whose = if envelope.requester_kind == PrincipalKind::Person { "sign-in says" } else { "its token says" };
+        row(whose, shown(&claims.collect::<Vec<_>>().join(", ")).to_string());
     }
     match &envelope.origin {
         Origin::Asked => {}
