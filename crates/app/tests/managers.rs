@@ -4,10 +4,10 @@
 mod common;
 
 use common::*;
-use safeconduct_app::{Provisioner, Said};
+use safeconduct_app::{ExplainQuestion, Provisioner, Said};
 use safeconduct_lifecycle::AccessState;
-use safeconduct_model::{Operation, PersonAttribute};
-use safeconduct_testkit::parsed;
+use safeconduct_model::{Operation, Outcome, PersonAttribute};
+use safeconduct_testkit::{parsed, ttl, words};
 
 const MANAGED: &str = r#"
 @id("payments")
@@ -140,6 +140,41 @@ async fn f15_a_grant_ends_with_the_attribute_that_gave_it() {
     house.grant("eve", &[Operation::Ddl], 600).await;
     say(&house, "eve", said("eve", None, None)).await;
     assert_eq!(house.window("eve", &[Operation::Ddl], 600).await.unwrap_err().code, "RES-001");
+}
+
+#[tokio::test]
+async fn policy_is_explained_as_if_something_else_were_said() {
+    let house = house().await;
+    let claims = r#"@id("cleared") permit (principal is Person, action == Action::"admin", resource is Resource) when { context.asked.claims.contains("a=b") };"#;
+    house.apply(bundle(&format!("{MANAGED}{claims}"))).await;
+    let question = |who: &str, operation: Operation| ExplainQuestion {
+        principal: parsed(who),
+        resource: parsed("orders-db"),
+        operations: [operation].into_iter().collect(),
+        exact: false,
+        text: None,
+        reason: String::new(),
+        ticket: None,
+        duration: ttl(60),
+        at: None,
+        attributes: std::collections::BTreeMap::new(),
+        claims: std::collections::BTreeMap::new(),
+    };
+    let answer =
+        |caller: &safeconduct_app::Caller, question| house.app.explain(caller, question).map(|explanation| explanation.decision.outcome);
+    let (eve, carol) = (house.caller("eve"), house.caller("carol"));
+    let with = ExplainQuestion { attributes: [(PersonAttribute::CostCenter, "4711".to_owned())].into(), ..question("eve", Operation::Ddl) };
+    assert_eq!(answer(&eve, question("eve", Operation::Ddl)).unwrap(), Outcome::Deny);
+    assert_eq!(answer(&eve, with.clone()).unwrap(), Outcome::Allow);
+    assert_eq!(answer(&carol, ExplainQuestion { principal: parsed("deployer"), ..with }).unwrap_err().code, "REQ-001");
+    // What is kept of the caller's own sign-in is said of themselves alone.
+    let signed_in = safeconduct_app::Caller { claims: [("a".to_owned(), words("b"))].into(), ..eve.clone() };
+    let auditor = safeconduct_app::Caller { claims: signed_in.claims.clone(), ..carol };
+    let with = ExplainQuestion { claims: signed_in.claims.clone(), ..question("eve", Operation::Admin) };
+    assert_eq!(answer(&eve, question("eve", Operation::Admin)).unwrap(), Outcome::Deny);
+    assert_eq!(answer(&signed_in, question("eve", Operation::Admin)).unwrap(), Outcome::Allow);
+    assert_eq!(answer(&auditor, question("eve", Operation::Admin)).unwrap(), Outcome::Deny);
+    assert_eq!(answer(&auditor, with).unwrap(), Outcome::Allow);
 }
 
 #[tokio::test]
