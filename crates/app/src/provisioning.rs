@@ -391,13 +391,17 @@ impl Provisioner {
 
 impl Said {
     fn check(self) -> Result<Self, Problem> {
-        let fits = |text: &String| text.chars().count() <= LONGEST && Words::new(text).is_ok_and(|words| words.as_str() == text);
-        let all =
-            [Some(&self.user_name), self.display_name.as_ref(), self.external_id.as_ref(), self.department.as_ref(), self.manager.as_ref()];
-        if all.into_iter().flatten().chain(self.attributes.values()).all(fits) {
-            Ok(self)
-        } else {
-            Err(unfit("a value is empty, too long or has characters that can't be shown"))
+        let said = [
+            ("userName", Some(&self.user_name)),
+            ("displayName", self.display_name.as_ref()),
+            ("externalId", self.external_id.as_ref()),
+            ("department", self.department.as_ref()),
+            ("manager", self.manager.as_ref()),
+        ];
+        let plain = self.attributes.iter().map(|(attribute, value)| (attribute.name(), Some(value)));
+        match said.into_iter().chain(plain).find(|(_, value)| value.is_some_and(|value| !fits(value))) {
+            None => Ok(self),
+            Some((name, _)) => Err(unshowable(name)),
         }
     }
 
@@ -422,11 +426,12 @@ impl Said {
 
 impl SaidOfGroup {
     fn check(self) -> Result<Self, Problem> {
-        let fits = |text: &String| text.chars().count() <= LONGEST && Words::new(text).is_ok_and(|words| words.as_str() == text);
-        if fits(&self.display_name) && self.external_id.as_ref().is_none_or(fits) {
-            Ok(self)
-        } else {
-            Err(unfit("a value is empty, too long or has characters that can't be shown"))
+        match [("displayName", Some(&self.display_name)), ("externalId", self.external_id.as_ref())]
+            .into_iter()
+            .find(|(_, value)| value.is_some_and(|value| !fits(value)))
+        {
+            None => Ok(self),
+            Some((name, _)) => Err(unshowable(name)),
         }
     }
 
@@ -504,8 +509,17 @@ fn members(world: &World, of: &Provisioner, name: &GroupName) -> BTreeSet<Princi
     world.directory.members(name).filter(made).map(|p| p.name.clone()).collect()
 }
 
+/// True if it can be kept and shown.
+fn fits(text: &String) -> bool {
+    text.chars().count() <= LONGEST && Words::new(text).is_ok_and(|words| words.as_str() == text)
+}
+
 fn unfit(why: &str) -> Problem {
     Problem::new("SCIM-001", ProblemKind::Invalid, why)
+}
+
+fn unshowable(name: &str) -> Problem {
+    unfit(&format!("`{name}` is empty, too long or has characters that can't be shown"))
 }
 
 fn taken() -> Problem {
