@@ -399,10 +399,8 @@ impl Said {
             ("manager", self.manager.as_ref()),
         ];
         let plain = self.attributes.iter().map(|(attribute, value)| (attribute.name(), Some(value)));
-        match said.into_iter().chain(plain).find(|(_, value)| value.is_some_and(|value| !fits(value))) {
-            None => Ok(self),
-            Some((name, _)) => Err(unshowable(name)),
-        }
+        said.into_iter().chain(plain).try_for_each(check_value)?;
+        Ok(self)
     }
 
     fn shown_name(&self) -> String {
@@ -426,13 +424,9 @@ impl Said {
 
 impl SaidOfGroup {
     fn check(self) -> Result<Self, Problem> {
-        match [("displayName", Some(&self.display_name)), ("externalId", self.external_id.as_ref())]
-            .into_iter()
-            .find(|(_, value)| value.is_some_and(|value| !fits(value)))
-        {
-            None => Ok(self),
-            Some((name, _)) => Err(unshowable(name)),
-        }
+        let said = [("displayName", Some(&self.display_name)), ("externalId", self.external_id.as_ref())];
+        said.into_iter().try_for_each(check_value)?;
+        Ok(self)
     }
 
     fn described(&self, of: &Provisioner) -> GroupDescription {
@@ -509,17 +503,14 @@ fn members(world: &World, of: &Provisioner, name: &GroupName) -> BTreeSet<Princi
     world.directory.members(name).filter(made).map(|p| p.name.clone()).collect()
 }
 
-/// True if it can be kept and shown.
-fn fits(text: &String) -> bool {
-    text.chars().count() <= LONGEST && Words::new(text).is_ok_and(|words| words.as_str() == text)
-}
-
 fn unfit(why: &str) -> Problem {
     Problem::new("SCIM-001", ProblemKind::Invalid, why)
 }
 
-fn unshowable(name: &str) -> Problem {
-    unfit(&format!("`{name}` is empty, too long or has characters that can't be shown"))
+/// Refuses what could not be shown as it is.
+fn check_value((name, value): (&str, Option<&String>)) -> Result<(), Problem> {
+    let fits = |text: &String| text.chars().count() <= LONGEST && Words::new(text).is_ok_and(|words| words.as_str() == text);
+    if value.is_none_or(fits) { Ok(()) } else { Err(unfit(&format!("`{name}` is empty, too long or has characters that can't be shown"))) }
 }
 
 fn taken() -> Problem {

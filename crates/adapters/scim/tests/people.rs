@@ -101,7 +101,9 @@ async fn every_plain_attribute_is_made_found_replaced_changed_and_removed() {
         assert_eq!(shown(&world.patch(&path, json!([{ "op": "add", "path": name, "value": "Fourth" }])).await.is(200)), "Fourth");
         // F46: nothing that deceives a reader, nothing long, no other kind of value.
         for unfit in [json!("a\u{202e}b"), json!("x".repeat(201)), json!(17), json!(["a"])] {
-            world.call("PUT", &path, said(unfit)).await.is_refused(400, Some("invalidValue"));
+            let refused = world.call("PUT", &path, said(unfit)).await;
+            refused.is_refused(400, Some("invalidValue"));
+            assert!(refused.json()["detail"].as_str().unwrap().contains(&format!("`{name}`")), "{}", refused.text);
         }
         assert_eq!(shown(&world.call("GET", &path, None).await.is(200)), "Fourth");
         assert_eq!(shown(&world.patch(&path, json!([{ "op": "remove", "path": name }])).await.is(200)), Value::Null);
