@@ -17,6 +17,7 @@ const SCOPES = "openid profile groups";
 
 interface Account {
   groups: string[];
+  clearance?: string;
   disabled: boolean;
 }
 
@@ -74,6 +75,7 @@ client_secret = "file:${secret}"
 title = "Example Corp"
 scopes = ["profile", "groups"]
 create_people = true
+keep = ["clearance"]
 groups = { "team-dba" = "dba", "team-web" = "engineers" }
 ca_file = "${this.file("ca.pem")}"
 danger_local = true
@@ -88,8 +90,8 @@ danger_local = true
   }
 
   /** Somebody there, with these groups. */
-  account(name: string, groups: string[]) {
-    this.accounts.set(name, { groups, disabled: false });
+  account(name: string, groups: string[], clearance?: string) {
+    this.accounts.set(name, { groups, clearance, disabled: false });
   }
 
   /** As an administrator there would: no sign-in any more, and those that the gateway has are over. */
@@ -116,7 +118,7 @@ danger_local = true
       ],
       pkce: { required: () => true },
       scopes: SCOPES.split(" "),
-      claims: { openid: ["sub"], profile: ["name", "preferred_username"], groups: ["groups"] },
+      claims: { openid: ["sub"], profile: ["name", "preferred_username", "clearance"], groups: ["groups"] },
       // What the scopes give is in the ID token, too.
       conformIdTokenClaims: false,
       features: {
@@ -136,7 +138,7 @@ danger_local = true
         const [name, account] = [...this.accounts].find(([name]) => subject(name) === id) ?? [];
         if (account?.disabled) throw new errors.AccessDenied();
         if (!name || !account) return undefined;
-        return { accountId: id, claims: () => ({ sub: id, name: `${name} of Example Corp`, preferred_username: name, groups: account.groups }) };
+        return { accountId: id, claims: () => ({ sub: id, name: `${name} of Example Corp`, preferred_username: name, groups: account.groups, clearance: account.clearance }) };
       },
       // Nobody is asked for consent: the gateway is the company's own.
       loadExistingGrant: async ({ oidc: { client, session } }: { oidc: { client: { clientId: string }; session: { accountId: string } } }) => {

@@ -197,6 +197,35 @@ test("signing out at the provider ends every sign-in it began, and no door secre
   expect(await again.ended()).toEqual({ code: 0, said: expect.stringContaining("as heidi until") });
 });
 
+test("a claim of the ID token decides, and approvers see it", async ({ gateway, provider, employee, as }) => {
+  const leo = await employee("leo", "team-web");
+  await welcome(leo, gateway);
+  await signInCommandLine(leo);
+  const only = `
+@id("cleared-alone")
+forbid (principal is Person, action == Action::"write", resource == Resource::"orders-db")
+unless { context.asked.claims.contains("clearance=secret") };
+`;
+  const back = await gateway.changePolicy((path, text) => (path === "policies/orders.cedar" ? text + only : text));
+  const write = ["request", "orders-db", "-o", "write", "--for", "15m", "--reason", "leo's write", "--json"];
+  expect((await leo.terminal.run(...write)).said).toContain("cleared-alone");
+  provider.account("leo", ["team-web"], "none");
+  await signInCommandLine(leo);
+  expect((await leo.terminal.run(...write)).said).toContain("cleared-alone");
+  provider.account("leo", ["team-web"], "secret");
+  await signInCommandLine(leo);
+  const { id, state } = JSON.parse((await leo.terminal.run(...write)).said) as { id: string; state: string };
+  expect(state).toBe("pending");
+  expect(await gateway.run("bob", "show", id)).toContain("sign-in says clearance=secret");
+  const bob = await as("bob");
+  await bob.goto(`/access-requests/${id}`);
+  await expect(bob.getByRole("article").getByText("clearance=secret")).toBeVisible();
+  await bob.getByRole("button", { name: "Approve…" }).click();
+  await bob.getByRole("dialog").getByRole("button", { name: "Approve", exact: true }).click();
+  await expect.poll(() => gateway.state(id)).toBe("active");
+  await back();
+});
+
 test("F15 a group taken away at the provider ends what it gave, with the next sign-in", async ({ gateway, provider, employee }) => {
   const ivan = await employee("ivan", "team-web");
   await welcome(ivan, gateway);

@@ -1,11 +1,15 @@
 //! What a door sees: who may sign in, what a session is and what it may still do, and how one opens. Doors decide nothing.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use safeconduct_lifecycle::{Access, SessionEvent, StreamId};
-use safeconduct_model::{Asked, Digest, GrantId, PrincipalName, Resource, ResourceName, Scope, SessionId, SignInId, Timestamp, Ttl};
+use safeconduct_model::{Asked, Digest, GrantId, PrincipalName, Resource, ResourceName, Scope, SessionId, SignInId, Timestamp, Ttl, Words};
 use safeconduct_protocol::postgres::scram::{ITERATIONS, Verifier};
 use safeconduct_sql::FunctionClasses;
 use tokio::sync::watch;
@@ -32,6 +36,8 @@ pub(crate) struct Door {
     pub opened_at: Timestamp,
     /// The asking of a grant the session was opened under.
     pub opened_with: Asked,
+    /// What was said of its holder at the sign-in that its secret was made for, as far as the settings keep it.
+    pub claims: BTreeMap<String, Words>,
     pub standing: watch::Sender<Standing>,
     /// Live windows of the holder on the resource.
     pub grants: ArcSwap<Vec<Arc<Access>>>,
@@ -163,7 +169,7 @@ impl Door {
             source: self.source.clone(),
             sign_in: "door".to_owned(),
             sign_in_age_seconds: u64::try_from(age).unwrap_or(0),
-            claims: std::collections::BTreeMap::new(),
+            claims: self.claims.clone(),
         }
     }
 
@@ -252,6 +258,7 @@ impl App {
         let grants = windows(&work.world, &principal, &resource, &database, work.now);
         let found = work.world.resource(&resource).cloned().filter(|_| still && !grants.is_empty()).ok_or(DoorRefused::NoGrant)?;
         let opened_with = grants.first().map(|a| a.envelope.asked.clone()).ok_or(DoorRefused::NoGrant)?;
+        let claims = self.node.sign_ins.claims_of(&principal, sign_in);
         let id = SessionId::from_bits(self.bits().map_err(|_| DoorRefused::Unavailable)?);
         let unrecorded = |_| {
             self.node.meters.not_recorded();
@@ -294,6 +301,7 @@ impl App {
             source,
             opened_at: now,
             opened_with,
+            claims,
             standing: watch::Sender::new(Standing::default()),
             grants: ArcSwap::default(),
             claimed: Mutex::default(),

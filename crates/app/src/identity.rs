@@ -45,7 +45,7 @@ pub struct Caller {
     pub signed_in_at: Timestamp,
     /// When the person proved who they are: before the sign-in, if an identity provider remembered them; `None` if it does not say when.
     pub authenticated_at: Option<Timestamp>,
-    /// What else vouches for the caller, as far as the settings keep it: claims of the token a workload brought.
+    /// What else vouches for the caller, as far as the settings keep it: claims of the token that a workload brought or a person signed in with.
     pub claims: BTreeMap<String, Words>,
     /// What the token is narrowed to.
     pub scopes: Option<TokenScopes>,
@@ -163,6 +163,13 @@ impl SignIns {
     /// True if there is such a sign-in.
     pub fn holds(&self, name: &PrincipalName, sign_in: &SignInId) -> bool {
         self.by_digest.read().values().any(|s| s.name == *name && s.sign_in == *sign_in)
+    }
+
+    /// What else was said of who signed in, as far as the settings keep it.
+    pub fn claims_of(&self, name: &PrincipalName, sign_in: &SignInId) -> BTreeMap<String, Words> {
+        let all = self.by_digest.read();
+        let found = all.values().find(|s| s.name == *name && s.sign_in == *sign_in);
+        found.and_then(|s| s.vouched.as_ref()).map(|vouched| vouched.claims.clone()).unwrap_or_default()
     }
 
     /// Those that a provider vouched for so.

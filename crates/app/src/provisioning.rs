@@ -10,7 +10,7 @@ use std::{
 };
 
 use safeconduct_lifecycle::{ADMINISTRATORS, Actor, Described, DirectoryEvent, GroupDescription, PersonDescription, StreamId};
-use safeconduct_model::{GroupName, Principal, PrincipalKind, PrincipalName, Timestamp, Words};
+use safeconduct_model::{GroupName, PersonAttribute, Principal, PrincipalKind, PrincipalName, Timestamp, Words};
 
 use crate::{
     node::App,
@@ -56,6 +56,7 @@ pub struct Said {
     pub external_id: Option<String>,
     pub department: Option<String>,
     pub manager: Option<String>,
+    pub attributes: BTreeMap<PersonAttribute, String>,
     pub active: bool,
 }
 
@@ -277,7 +278,7 @@ impl App {
             let linked = DirectoryEvent::IdentityLinked { name: name.clone(), issuer, subject, at, by: by.clone() };
             work.push(StreamId::Directory, linked);
         }
-        let person = |world: &World| world.directory.find(name).map(|p| (p.department.clone(), p.manager.clone()));
+        let person = |world: &World| world.directory.find(name).map(|p| (p.department.clone(), p.manager.clone(), p.attributes.clone()));
         let changed = person(&self.world()).is_some_and(|before| Some(before) != person(&work.world));
         let stood = self.stand(work, name, said.active, &by);
         if stood || changed { self.conclude(work, [name.clone()].into()).await } else { Ok(()) }
@@ -390,14 +391,16 @@ impl Provisioner {
 
 impl Said {
     fn check(self) -> Result<Self, Problem> {
-        let fits = |text: &String| text.chars().count() <= LONGEST && Words::new(text).is_ok_and(|words| words.as_str() == text);
-        let all =
-            [Some(&self.user_name), self.display_name.as_ref(), self.external_id.as_ref(), self.department.as_ref(), self.manager.as_ref()];
-        if all.into_iter().flatten().all(fits) {
-            Ok(self)
-        } else {
-            Err(unfit("a value is empty, too long or has characters that can't be shown"))
-        }
+        let said = [
+            ("userName", Some(&self.user_name)),
+            ("displayName", self.display_name.as_ref()),
+            ("externalId", self.external_id.as_ref()),
+            ("department", self.department.as_ref()),
+            ("manager", self.manager.as_ref()),
+        ];
+        let plain = self.attributes.iter().map(|(attribute, value)| (attribute.name(), Some(value)));
+        said.into_iter().chain(plain).try_for_each(check_value)?;
+        Ok(self)
     }
 
     fn shown_name(&self) -> String {
@@ -413,6 +416,7 @@ impl Said {
             department: self.department.clone(),
             manager: self.manager.clone(),
             manager_name: None,
+            attributes: self.attributes.clone(),
             removed: false,
         }
     }
@@ -420,12 +424,9 @@ impl Said {
 
 impl SaidOfGroup {
     fn check(self) -> Result<Self, Problem> {
-        let fits = |text: &String| text.chars().count() <= LONGEST && Words::new(text).is_ok_and(|words| words.as_str() == text);
-        if fits(&self.display_name) && self.external_id.as_ref().is_none_or(fits) {
-            Ok(self)
-        } else {
-            Err(unfit("a value is empty, too long or has characters that can't be shown"))
-        }
+        let said = [("displayName", Some(&self.display_name)), ("externalId", self.external_id.as_ref())];
+        said.into_iter().try_for_each(check_value)?;
+        Ok(self)
     }
 
     fn described(&self, of: &Provisioner) -> GroupDescription {
@@ -462,6 +463,7 @@ fn person(world: &World, of: &Provisioner, name: &PrincipalName) -> Option<Provi
         external_id: description.external_id.clone(),
         department: description.department.clone(),
         manager: description.manager.clone(),
+        attributes: description.attributes.clone(),
         active: !principal.disabled,
     };
     let groups = principal.groups.keys().filter(|group| decides(world, of, group)).cloned().collect();
@@ -503,6 +505,12 @@ fn members(world: &World, of: &Provisioner, name: &GroupName) -> BTreeSet<Princi
 
 fn unfit(why: &str) -> Problem {
     Problem::new("SCIM-001", ProblemKind::Invalid, why)
+}
+
+/// Refuses what could not be shown as it is.
+fn check_value((name, value): (&str, Option<&String>)) -> Result<(), Problem> {
+    let fits = |text: &String| text.chars().count() <= LONGEST && Words::new(text).is_ok_and(|words| words.as_str() == text);
+    if value.is_none_or(fits) { Ok(()) } else { Err(unfit(&format!("`{name}` is empty, too long or has characters that can't be shown"))) }
 }
 
 fn taken() -> Problem {

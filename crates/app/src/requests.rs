@@ -383,7 +383,8 @@ impl App {
                 source: safeconduct_policy::address(came.source),
                 sign_in: sign_in.to_owned(),
                 sign_in_age_seconds: 0,
-                claims: came.claims.clone(),
+                // Another way of signing in brings none of what was said at this one.
+                claims: if sign_in == came.sign_in { came.claims.clone() } else { BTreeSet::new() },
             };
             let question = Question {
                 principal,
@@ -465,7 +466,8 @@ fn passes_with_a_new_sign_in(
     if passes(&newer) {
         return Some(SignInAgain::Newer);
     }
-    let passkey = AskedContext { sign_in: "passkey".to_owned(), ..newer };
+    // It brings none of what an identity provider said.
+    let passkey = AskedContext { sign_in: "passkey".to_owned(), claims: BTreeSet::new(), ..newer };
     (world.has_passkey(&principal.name) && passes(&passkey)).then_some(SignInAgain::Passkey)
 }
 

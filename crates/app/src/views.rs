@@ -8,8 +8,8 @@ use std::{
 
 use safeconduct_lifecycle::{Access, AccessState, Chunk, Session, StreamId, check_reviewer};
 use safeconduct_model::{
-    AccessRequestId, Digest, GroupName, Operation, OperationSet, Outcome, Principal, PrincipalName, Resource, ResourceName, SessionId,
-    Timestamp, Ttl, Words,
+    AccessRequestId, Digest, GroupName, Operation, OperationSet, Outcome, PersonAttribute, Principal, PrincipalKind, PrincipalName,
+    Resource, ResourceName, SessionId, Timestamp, Ttl, Words,
 };
 use safeconduct_policy::{Approvals, AskedContext, BundleFiles, Evaluation, Explanation, NowContext, Plan, RecordedEvaluation};
 use safeconduct_sql::Facts;
@@ -127,6 +127,10 @@ pub struct ExplainQuestion {
     pub ticket: Option<String>,
     pub duration: Ttl,
     pub at: Option<Timestamp>,
+    /// As if a provisioning source said this of the person, beside what it does say.
+    pub attributes: BTreeMap<PersonAttribute, String>,
+    /// As if this were kept of the sign-in, beside what is, where the caller asks about themselves.
+    pub claims: BTreeMap<String, Words>,
 }
 
 impl App {
@@ -508,7 +512,13 @@ impl App {
         if !self.may_know(&world, caller, resource, now) && self.may_list(&world, caller).is_err() {
             return Err(unknown());
         }
-        let principal = world.directory.find(&question.principal).ok_or_else(|| Problem::not_found("principal"))?;
+        let mut principal = world.directory.find(&question.principal).cloned().ok_or_else(|| Problem::not_found("principal"))?;
+        if principal.kind == PrincipalKind::Workload && !question.attributes.is_empty() {
+            return Err(Problem::invalid("attributes are of people: nothing describes workloads"));
+        }
+        principal.attributes.extend(question.attributes);
+        let known = if question.principal == caller.name { caller.claims.clone() } else { BTreeMap::new() };
+        let claims = known.into_iter().chain(question.claims).collect::<BTreeMap<_, _>>();
         let facts = question.text.as_ref().map(|text| self.facts_for(&world, &question.resource, text));
         let mut operations = question.operations.clone();
         if let Some(facts) = &facts {
@@ -525,7 +535,7 @@ impl App {
             source: safeconduct_policy::address(&caller.source),
             sign_in: caller.method.clone(),
             sign_in_age_seconds: 0,
-            claims: std::collections::BTreeSet::new(),
+            claims: claims.iter().map(|(name, value)| format!("{name}={}", value.as_str())).collect(),
         };
         let others = world.directory.administrators_other_than(Some(&principal.name));
         let now = NowContext {
@@ -535,7 +545,7 @@ impl App {
             other_administrators: u32::try_from(others).unwrap_or(u32::MAX),
         };
         Ok(world.bundle.policy.explain(&Evaluation {
-            principal,
+            principal: &principal,
             resource,
             operations: &operations,
             exact: question.exact,

@@ -321,6 +321,8 @@ async fn f52_who_may_not_ask_learns_of_no_resource_person_or_access_request() {
         ticket: None,
         duration: ttl(60),
         at: None,
+        attributes: std::collections::BTreeMap::new(),
+        claims: std::collections::BTreeMap::new(),
     };
     assert_eq!(house.app.explain(&mallory, question).unwrap_err().code, "RES-001");
 }

@@ -1,13 +1,13 @@
-//! What a provisioning source says of people, as policy sees it: departments, and managers who approve.
+//! What a provisioning source says of people, as policy sees it: departments and the like, and managers who approve.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
 use common::*;
-use safeconduct_app::{Provisioner, Said};
+use safeconduct_app::{ExplainQuestion, Provisioner, Said};
 use safeconduct_lifecycle::AccessState;
-use safeconduct_model::Operation;
-use safeconduct_testkit::parsed;
+use safeconduct_model::{Operation, Outcome, PersonAttribute};
+use safeconduct_testkit::{parsed, ttl, words};
 
 const MANAGED: &str = r#"
 @id("payments")
@@ -17,6 +17,10 @@ when { principal has department && principal.department == "Payments" };
 @id("managed")
 permit (principal is Person, action == Action::"write", resource is Resource)
 when { principal has manager && context.approvals >= 1 };
+
+@id("cost-center")
+permit (principal is Person, action == Action::"ddl", resource is Resource)
+when { principal has costCenter && principal.costCenter == "4711" };
 
 @id("by-manager")
 permit (principal is Person, action == Action::"approve", resource in Resource::"orders-db")
@@ -112,6 +116,65 @@ async fn f15_a_grant_ends_with_the_department_that_gave_it() {
     say(&house, "eve", said("eve", Some("Marketing"), None)).await;
     assert!(ended(&session).is_some());
     assert_eq!(house.window("eve", &[Operation::Read], 600).await.unwrap_err().code, "RES-001");
+}
+
+#[tokio::test]
+async fn f15_a_grant_ends_with_the_attribute_that_gave_it() {
+    let house = house().await;
+    let costs =
+        |cost_center: &str| Said { attributes: [(PersonAttribute::CostCenter, cost_center.to_owned())].into(), ..said("eve", None, None) };
+    assert_eq!(house.window("eve", &[Operation::Ddl], 600).await.unwrap_err().code, "REQ-002");
+    say(&house, "eve", costs("4711")).await;
+    house.grant("eve", &[Operation::Ddl], 600).await;
+    let session = house.open("eve").await;
+    permitted(&session, "create table t (x int)");
+    drop(session);
+    let house = house.crash().await;
+    let session = house.open("eve").await;
+    permitted(&session, "create table t (x int)");
+    say(&house, "eve", costs("4712")).await;
+    assert!(ended(&session).is_some());
+    assert_eq!(house.window("eve", &[Operation::Ddl], 600).await.unwrap_err().code, "RES-001");
+    // What is not said any more is not so any more.
+    say(&house, "eve", costs("4711")).await;
+    house.grant("eve", &[Operation::Ddl], 600).await;
+    say(&house, "eve", said("eve", None, None)).await;
+    assert_eq!(house.window("eve", &[Operation::Ddl], 600).await.unwrap_err().code, "RES-001");
+}
+
+#[tokio::test]
+async fn policy_is_explained_as_if_something_else_were_said() {
+    let house = house().await;
+    let claims = r#"@id("cleared") permit (principal is Person, action == Action::"admin", resource is Resource) when { context.asked.claims.contains("a=b") };"#;
+    house.apply(bundle(&format!("{MANAGED}{claims}"))).await;
+    let question = |who: &str, operation: Operation| ExplainQuestion {
+        principal: parsed(who),
+        resource: parsed("orders-db"),
+        operations: [operation].into_iter().collect(),
+        exact: false,
+        text: None,
+        reason: String::new(),
+        ticket: None,
+        duration: ttl(60),
+        at: None,
+        attributes: std::collections::BTreeMap::new(),
+        claims: std::collections::BTreeMap::new(),
+    };
+    let answer =
+        |caller: &safeconduct_app::Caller, question| house.app.explain(caller, question).map(|explanation| explanation.decision.outcome);
+    let (eve, carol) = (house.caller("eve"), house.caller("carol"));
+    let with = ExplainQuestion { attributes: [(PersonAttribute::CostCenter, "4711".to_owned())].into(), ..question("eve", Operation::Ddl) };
+    assert_eq!(answer(&eve, question("eve", Operation::Ddl)).unwrap(), Outcome::Deny);
+    assert_eq!(answer(&eve, with.clone()).unwrap(), Outcome::Allow);
+    assert_eq!(answer(&carol, ExplainQuestion { principal: parsed("deployer"), ..with }).unwrap_err().code, "REQ-001");
+    // What is kept of the caller's own sign-in is said of themselves alone.
+    let signed_in = safeconduct_app::Caller { claims: [("a".to_owned(), words("b"))].into(), ..eve.clone() };
+    let auditor = safeconduct_app::Caller { claims: signed_in.claims.clone(), ..carol };
+    let with = ExplainQuestion { claims: signed_in.claims.clone(), ..question("eve", Operation::Admin) };
+    assert_eq!(answer(&eve, question("eve", Operation::Admin)).unwrap(), Outcome::Deny);
+    assert_eq!(answer(&signed_in, question("eve", Operation::Admin)).unwrap(), Outcome::Allow);
+    assert_eq!(answer(&auditor, question("eve", Operation::Admin)).unwrap(), Outcome::Deny);
+    assert_eq!(answer(&auditor, with).unwrap(), Outcome::Allow);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use common::House;
 use parking_lot::Mutex;
 use safeconduct_app::{
-    App, Arrived, CommandLine, Problem, Returned, SignedIn,
+    App, Arrived, Caller, CommandLine, Problem, Reach, Returned, SignedIn,
     ports::{Away, Back, BoxFuture, Exchanged, IdentityError, IdentityProviders, LoggedOut, Provider, SaidAbout},
 };
 use safeconduct_lifecycle::{AccessState, Vouched};
@@ -45,6 +45,51 @@ async fn f15_who_moves_from_one_group_to_another_keeps_what_both_may_do() {
     corp.is_alice(&[]);
     corp.sign_in(&house.app).await.unwrap();
     assert!(matches!(house.state(&id).await, AccessState::Revoked { .. }), "{:?}", house.state(&id).await);
+}
+
+const CLEARED: &str = r#"
+@id("cleared")
+permit (principal in Group::"engineers", action == Action::"read", resource == Resource::"orders-db")
+when { context.asked.claims.contains("clearance=secret") };
+
+@id("held")
+permit (principal in Group::"engineers", action == Action::"write", resource == Resource::"orders-db")
+when { context.asked.claims.contains("clearance=secret") && context.approvals >= 1 };
+
+@id("approve")
+permit (principal in Group::"dba", action == Action::"approve", resource in Resource::"orders-db");
+"#;
+
+#[tokio::test]
+async fn what_a_provider_says_at_a_sign_in_decides_about_what_is_asked_under_it() {
+    let (house, corp) = start().await;
+    house.apply(common::bundle(CLEARED)).await;
+    let ask = async |caller: &Caller| house.app.ask(caller, common::window(&[Operation::Read], 600)).await;
+    corp.is_alice(&[]);
+    let plain = corp.sign_in(&house.app).await.unwrap();
+    corp.claims("clearance", "none");
+    let other = corp.sign_in(&house.app).await.unwrap();
+    for caller in [&house.caller("alice"), &plain.caller, &other.caller] {
+        assert_eq!(ask(caller).await.unwrap_err().code, "RES-001", "{caller:?}");
+    }
+    corp.claims("clearance", "secret");
+    let cleared = corp.sign_in(&house.app).await.unwrap();
+    let caller = house.app.authenticate(&cleared.token, "::1", Reach::EVERY_TOKEN).await.unwrap();
+    let view = ask(&caller).await.unwrap();
+    assert!(matches!(view.access.state, AccessState::Active { .. }), "{:?}", view.access.state);
+    assert_eq!(view.access.envelope.asked.claims["clearance"].as_str(), "secret");
+    // What is held in a session is asked under the sign-in whose secret opened it, and under no other's.
+    let open = async |caller: &Caller| {
+        let secret = house.app.connect(caller, &parsed("orders-db"), None).await.unwrap();
+        let lookup = house.app.door_lookup(secret.user.as_str(), &secret.dbname);
+        let last = lookup.verifiers().len() - 1;
+        house.app.door_open(lookup, last, common::peer()).await.unwrap_or_else(|refused| panic!("{refused}"))
+    };
+    let text = || safeconduct_testkit::sql("update orders set status = 'x' where id = 1");
+    let hold = open(&caller).await.place_hold(text(), false).await.unwrap();
+    let held = house.app.access(&house.caller("bob"), &hold.request).await.unwrap().access.envelope.asked.clone();
+    assert_eq!((held.sign_in.as_str(), held.claims["clearance"].as_str()), ("door", "secret"));
+    assert!(open(&plain.caller).await.place_hold(text(), false).await.is_err());
 }
 
 #[tokio::test]
@@ -272,6 +317,12 @@ impl Corp {
             person: Some(parsed(name)),
             creates: false,
         });
+    }
+
+    /// Of who comes back next it says this, too, and the settings keep it.
+    fn claims(&self, name: &str, value: &str) {
+        let claims = [(name.to_owned(), safeconduct_testkit::words(value))].into();
+        self.says.lock().as_mut().unwrap().vouched.claims = claims;
     }
 
     /// The next time it is asked who came back, this is over before it has answered.

@@ -539,6 +539,7 @@ mod rosters {
                 department: None,
                 manager: Some("mallory".into()),
                 manager_name: Some(parsed("mallory")),
+                attributes: std::collections::BTreeMap::new(),
                 removed: false,
             },
             at: Timestamp::default(),

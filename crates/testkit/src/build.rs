@@ -48,6 +48,7 @@ fn principal(name: &str, kind: PrincipalKind, groups: &[&str]) -> Principal {
         groups,
         department: None,
         manager: None,
+        attributes: std::collections::BTreeMap::new(),
     }
 }
 

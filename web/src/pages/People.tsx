@@ -1,7 +1,7 @@
 // People, groups and workloads: who there is, and asking for changes.
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
-import { useState, type ReactNode } from "react";
+import { Fragment, useState, type ReactNode } from "react";
 import type { Principal } from "../api/client";
 import { groups, principals, tokens, whoami } from "../api/queries";
 import { addMember, AskChange, disable, enable, enrolKey, newPerson, newSecret, newWorkload, removeMember } from "../people/AskChange";
@@ -113,6 +113,11 @@ function One({ of, groups, ask }: { of: Principal; groups: string[]; ask?: (of: 
                 ; answers to <Shown text={of.manager} />
               </>
             )}
+            {Object.entries(of.attributes ?? {}).map(([name, value]) => (
+              <Fragment key={name}>
+                ; {name} <Shown text={value} />
+              </Fragment>
+            ))}
             ; since <At at={of.created_at} />
           </span>
           {of.waits && (

@@ -339,7 +339,7 @@ function FinePrint({ request, envelope }: { request: AccessRequest; envelope: En
       </dd>
       {Object.keys(envelope.asked.claims ?? {}).length > 0 && (
         <>
-          <dt>its token says</dt>
+          <dt>{envelope.requester_kind === "person" ? "sign-in says" : "its token says"}</dt>
           <dd className="mono">
             <Shown text={Object.entries(envelope.asked.claims ?? {}).map(([name, value]) => `${name}=${value}`).join(", ")} />
           </dd>

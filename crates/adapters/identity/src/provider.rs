@@ -1,6 +1,10 @@
 //! One provider: its document and keys as they were last read, the way to it, and what comes back.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::jwk::JwkSet;
@@ -112,7 +116,7 @@ impl Provider {
         if claims.text("nonce") != Some(back.nonce.as_str()) {
             return Err(refused("the token was made for another sign-in"));
         }
-        self.said_about(&claims).ok_or_else(|| refused("the token does not say whom it is about"))
+        self.said_about(&claims)
     }
 
     /// Who signed out there.
@@ -145,13 +149,8 @@ impl Provider {
                     let subject = claims.text("sub").ok_or_else(|| refused("the token does not say whom it is about"))?.to_owned();
                     // What it gets is over when its own token is: an exchange never widens.
                     let left = claims.seconds_left(now).ok_or_else(|| refused("it is over"))?;
-                    // A forbid could look for what is left out: nothing that is there is.
-                    let kept = workload.keep.iter().filter_map(|name| Some((name.clone(), claims.shown(name)?)));
-                    let kept = kept.map(|(name, value)| Some((name, Words::new(&value).ok()?))).collect::<Option<_>>();
-                    let kept =
-                        kept.ok_or_else(|| refused("a claim that is to be kept has characters that can't be shown, or is too long"))?;
                     return Ok(Exchanged {
-                        claims: kept,
+                        claims: kept(&workload.keep, &claims)?,
                         provider: self.settings.name.clone(),
                         issuer: self.settings.issuer.clone(),
                         subject,
@@ -167,12 +166,12 @@ impl Provider {
         Err(refused(why))
     }
 
-    fn said_about(&self, claims: &Claims) -> Option<SaidAbout> {
+    fn said_about(&self, claims: &Claims) -> Result<SaidAbout, IdentityError> {
         let settings = &self.settings;
-        let subject = claims.text("sub")?.to_owned();
+        let subject = claims.text("sub").ok_or_else(|| refused("the token does not say whom it is about"))?.to_owned();
         let theirs: BTreeSet<&str> = claims.list(&settings.groups_claim).into_iter().collect();
         let methods = claims.list("amr").into_iter().filter(|word| !word.is_empty() && word.len() <= 40);
-        Some(SaidAbout {
+        Ok(SaidAbout {
             name: claims.text(&settings.name_claim).map(str::to_ascii_lowercase),
             display_name: claims.text("name").map(str::to_owned),
             owned: settings.groups.values().cloned().collect(),
@@ -186,7 +185,7 @@ impl Provider {
                 session: claims.text("sid").map(str::to_owned),
                 authenticated_at: claims.authenticated_at(),
                 methods: methods.take(METHODS).map(str::to_owned).collect(),
-                claims: std::collections::BTreeMap::new(),
+                claims: kept(&settings.keep, claims)?,
             },
         })
     }
@@ -316,6 +315,13 @@ fn maybe_url<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option
 #[derive(Deserialize)]
 struct KeysAsWritten {
     keys: Vec<serde_json::Value>,
+}
+
+/// What a token says of these claims. A forbid could look for what is left out: nothing that is there, and is one value, is.
+fn kept(keep: &[String], claims: &Claims) -> Result<BTreeMap<String, Words>, IdentityError> {
+    let said = keep.iter().filter_map(|name| Some((name.clone(), claims.shown(name)?)));
+    let kept: Option<_> = said.map(|(name, value)| Some((name, Words::new(&value).ok()?))).collect();
+    kept.ok_or_else(|| refused("a claim that is to be kept has characters that can't be shown, or is too long"))
 }
 
 fn refused(why: &str) -> IdentityError {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::outward::is_permitted;
 
-/// Most claims of a workload's token that are kept.
+/// Most claims of one token that are kept.
 const MOST_KEPT: usize = 16;
 /// Longest that what a workload gets for a token lasts, in seconds.
 const LONGEST_EXCHANGED: u64 = 3600;
@@ -36,6 +36,8 @@ pub struct Settings {
     groups: BTreeMap<String, String>,
     #[serde(default)]
     people: BTreeMap<String, String>,
+    #[serde(default)]
+    keep: Vec<String>,
     ca_file: Option<PathBuf>,
     #[serde(default)]
     danger_local: bool,
@@ -89,6 +91,8 @@ pub struct Identity {
     pub(crate) groups: BTreeMap<String, GroupName>,
     /// People here by their subject there.
     pub(crate) people: BTreeMap<String, PrincipalName>,
+    /// Claims of a person's ID token that policy and approvers are shown.
+    pub(crate) keep: Vec<String>,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) local: bool,
 }
@@ -167,6 +171,13 @@ impl Settings {
                 None
             }
         };
+        if !self.keep.is_empty() && self.client_id.is_none() {
+            problems
+                .push(format!("`{}` is of people who sign in, and without `client_id` nobody does: workloads have their own", at("keep")));
+        }
+        if let Err(why) = check_keep(&self.keep) {
+            problems.push(format!("`{}` {why}", at("keep")));
+        }
         let workloads = self.workloads.into_iter().filter_map(|written| {
             let checked = written.check();
             checked.map_err(|why| problems.push(format!("`{}`: {why}", at("workloads")))).ok()
@@ -212,6 +223,7 @@ impl Settings {
             create_people: self.create_people,
             groups,
             people,
+            keep: self.keep,
             ca_file: self.ca_file,
             local: self.danger_local,
         })
@@ -233,14 +245,19 @@ impl WorkloadSettings {
         if self.claims.is_empty() || !self.claims.iter().all(says_who) {
             return Err(format!("`{name}`: `claims` must say which tokens are its own, such as {{ sub = \"repo:acme/orders:*\" }}"));
         }
-        let plain =
-            |claim: &String| !claim.is_empty() && claim.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/".contains(&byte));
-        if self.keep.len() > MOST_KEPT || !self.keep.iter().all(plain) {
-            return Err(format!("`{name}`: `keep` names at most {MOST_KEPT} claims, of letters, digits and `_-.:/`"));
-        }
+        check_keep(&self.keep).map_err(|why| format!("`{name}`: `keep` {why}"))?;
         let scopes = self.scopes.map(TokenScopes::try_from).transpose().map_err(|error| format!("`scopes`: {error}"))?;
         Ok(Workload { name, audience: self.audience, claims: self.claims, keep: self.keep, lasts, scopes })
     }
+}
+
+/// Names that can be told from what they name when both are shown as `name=value`.
+fn check_keep(keep: &[String]) -> Result<(), String> {
+    let plain = |claim: &String| !claim.is_empty() && claim.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/".contains(&byte));
+    if keep.len() > MOST_KEPT || !keep.iter().all(plain) {
+        return Err(format!("names at most {MOST_KEPT} claims, of letters, digits and `_-.:/`"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -299,6 +316,19 @@ mod tests {
             assert_ne!(with(wrong), "", "{wrong}");
         }
         assert!(problems("").contains("workloads"), "it does nothing at all");
+    }
+
+    #[test]
+    fn claims_are_kept_of_those_who_sign_in_few_and_with_plain_names() {
+        let with = |keep: &str| problems(&format!(r#", "keep": {keep}"#), "https://idp.example");
+        assert_eq!(with(r#"["acr", "https://example.com/clearance", "urn:x:y"]"#), "");
+        let many: Vec<String> = (0..17).map(|n| format!("c{n}")).collect();
+        for wrong in [r#"[""]"#, r#"["a=b"]"#, r#"["a b"]"#, r#"["a\u202eb"]"#, &serde_json::to_string(&many).unwrap()] {
+            assert!(with(wrong).contains("`identity.corp.keep` names at most 16 claims"), "{wrong}: {}", with(wrong));
+        }
+        let workload = r#"{ "name": "ci", "audience": "g", "claims": { "sub": "x" } }"#;
+        let text = format!(r#"{{ "ci": {{ "issuer": "https://ci.example", "workloads": [{workload}], "keep": ["acr"] }} }}"#);
+        assert!(check(serde_json::from_str(&text).unwrap()).unwrap_err()[0].contains("`identity.ci.keep`"));
     }
 
     #[test]

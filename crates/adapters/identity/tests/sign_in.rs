@@ -203,6 +203,37 @@ async fn how_long_ago_the_person_proved_who_they_are_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_id_token_says_is_known_of_what_is_asked_under_its_sign_in() {
+    let keep = ["clearance", "shift", "remote", "teams", "missing"];
+    let house = House::new(json!({ "people": { "a": "alice" }, "keep": keep })).await;
+    assert!(house.sign_in("a").await.unwrap().caller.claims.is_empty());
+    for (name, value) in [("clearance", json!("secret")), ("shift", json!(3)), ("remote", json!(false)), ("teams", json!(["a"]))] {
+        house.provider.claim(name, value);
+    }
+    house.provider.claim("email", json!("alice@example.com"));
+    let kept = |caller: &safeconduct_app::Caller| {
+        caller.claims.iter().map(|(name, value)| format!("{name}={}", value.as_str())).collect::<Vec<_>>().join(" ")
+    };
+    let signed_in = house.sign_in("a").await.unwrap();
+    let later = house.app.authenticate(&signed_in.token, "::1", safeconduct_app::Reach::EVERY_TOKEN).await.unwrap();
+    for caller in [&signed_in.caller, &later] {
+        assert_eq!(kept(caller), "clearance=secret remote=false shift=3");
+    }
+    // A command line gets what its browser brought.
+    let leaving = house.leave(Some(CommandLine { port: 40_000, challenge: challenge("my verifier") })).await;
+    let returned = house.provider.answer(&leaving.url, "a");
+    let Arrived::HandOver { url } = house.app.return_from_provider(&leaving.ticket, returned, "::1").await.unwrap() else { panic!() };
+    let code = url.strip_prefix("http://127.0.0.1:40000/?code=").unwrap();
+    let taken_over = house.app.take_over_sign_in(code, "my verifier", "::1").await.unwrap();
+    assert_eq!(kept(&taken_over.caller), "clearance=secret remote=false shift=3");
+    // F46: what can't be shown is not left out of what somebody decides by.
+    for hidden in ["a\u{202e}b", "a\u{200b}b", "", &"x".repeat(2001)] {
+        house.provider.claim("clearance", json!(hidden));
+        assert_eq!(house.sign_in("a").await.unwrap_err().code, "SIGN-006", "{hidden:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_line_takes_over_what_it_began_and_nobody_else_does() {
     let house = House::new(json!({ "people": { "a": "alice" } })).await;
     let hand_over = || async {

@@ -1,11 +1,12 @@
 //! What this server can do, and the schemas it keeps: no more than it uses.
 
+use safeconduct_model::PersonAttribute;
 use serde_json::{Value, json};
 
 use crate::{
     MOST_PER_PAGE,
     groups::GROUP,
-    people::{ENTERPRISE, USER},
+    people::{ENTERPRISE, USER, is_extended},
 };
 
 const SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
@@ -56,7 +57,11 @@ pub(crate) fn schemas(base: &str) -> Vec<Value> {
             "meta": { "resourceType": "Schema", "location": format!("{base}/Schemas/{id}") },
         })
     };
-    let user = json!([
+    let plain = |extended: bool| {
+        let of_schema = PersonAttribute::ALL.into_iter().filter(move |attribute| is_extended(*attribute) == extended);
+        of_schema.map(|attribute| Attribute::text(attribute.name(), "For policy").write())
+    };
+    let mut user = vec![
         Attribute { required: true, unique: true, ..Attribute::text("userName", "What the person is called at the source") }.write(),
         Attribute::text("displayName", "How people write the name").write(),
         Attribute { exact: true, ..Attribute::text("externalId", "The source's own identifier") }.write(),
@@ -80,8 +85,9 @@ pub(crate) fn schemas(base: &str) -> Vec<Value> {
             ..Attribute::text("groups", "Groups of the source that the person is in")
         }
         .write(),
-    ]);
-    let enterprise = json!([
+    ];
+    user.extend(plain(false));
+    let mut enterprise = vec![
         Attribute::text("department", "For policy").write(),
         Attribute {
             kind: "complex",
@@ -89,7 +95,8 @@ pub(crate) fn schemas(base: &str) -> Vec<Value> {
             ..Attribute::text("manager", "For policy")
         }
         .write(),
-    ]);
+    ];
+    enterprise.extend(plain(true));
     let group = json!([
         Attribute { required: true, unique: true, ..Attribute::text("displayName", "What the group is called at the source") }.write(),
         Attribute { exact: true, ..Attribute::text("externalId", "The source's own identifier") }.write(),
@@ -112,8 +119,8 @@ pub(crate) fn schemas(base: &str) -> Vec<Value> {
         .write(),
     ]);
     vec![
-        schema(USER, "User", "A person", user),
-        schema(ENTERPRISE, "EnterpriseUser", "What policy may know of a person", enterprise),
+        schema(USER, "User", "A person", user.into()),
+        schema(ENTERPRISE, "EnterpriseUser", "What policy may know of a person", enterprise.into()),
         schema(GROUP, "Group", "A group", group),
     ]
 }

@@ -1,19 +1,20 @@
 //! Filters (RFC 7644, section 3.4.2.2), read by `scim_v2` within its bounds and put to one resource at a time.
 
+use safeconduct_model::PersonAttribute;
 use scim_v2::filter::{AttrExp, AttrPath, CompValue, CompareOp, Filter, ValFilter};
 use serde_json::{Map, Value};
 
 use crate::{
     answer::Refused,
     groups::GROUP,
-    people::{ENTERPRISE, USER},
+    people::{ENTERPRISE, USER, is_extended},
 };
 
 /// Longest filter and path, in bytes.
 pub(crate) const LONGEST: usize = 2048;
 /// Attributes whose case matters.
 const EXACT: [&str; 5] = ["id", "externalid", "value", "$ref", "version"];
-/// Attributes that a filter may ask about, beside `meta`. Others are on no resource here.
+/// Attributes that a filter may ask about, beside `meta` and those that policy is given as they are. Others are on no resource here.
 const KNOWN: [&str; 9] = ["id", "externalid", "username", "displayname", "active", "department", "manager", "groups", "members"];
 
 /// Reads a filter.
@@ -114,12 +115,14 @@ fn values<'r>(path: &AttrPath, resource: &'r Map<String, Value>) -> Result<Vec<&
     if path.uri.as_ref().is_some_and(|uri| !known(uri)) || (name == "password") {
         return Err(Refused::filter(format!("`{path}` can't be asked for")));
     }
-    if name != "meta" && !KNOWN.contains(&name.as_str()) {
+    let plain = PersonAttribute::named(&name);
+    if name != "meta" && plain.is_none() && !KNOWN.contains(&name.as_str()) {
         return Ok(Vec::new());
     }
-    let top = match name.as_str() {
-        "department" | "manager" => resource.get(ENTERPRISE).and_then(Value::as_object).and_then(|extension| find(extension, &name)),
-        _ => find(resource, &name),
+    let top = if plain.is_some_and(is_extended) || ["department", "manager"].contains(&name.as_str()) {
+        resource.get(ENTERPRISE).and_then(Value::as_object).and_then(|extension| find(extension, &name))
+    } else {
+        find(resource, &name)
     };
     let all: Vec<&Value> = match top {
         None => Vec::new(),

@@ -1,12 +1,13 @@
 //! PATCH (RFC 7644, section 3.5.2): a call is taken apart into changes of one attribute each.
 
+use safeconduct_model::PersonAttribute;
 use scim_v2::filter::{AttrPath, PatchPath, ValFilter};
 use serde_json::Value;
 
 use crate::{
     answer::Refused,
     filter::LONGEST,
-    people::ENTERPRISE,
+    people::{ENTERPRISE, is_extended},
     written::{Written, is_nothing},
 };
 
@@ -75,7 +76,8 @@ fn take_apart(operation: Value, changes: &mut Vec<Change>) -> Result<(), Refused
         None => whole(kind, None, value, changes),
         Some(path) if path.eq_ignore_ascii_case(ENTERPRISE) => match kind {
             Kind::Remove => {
-                for name in ["department", "manager"] {
+                let others = PersonAttribute::ALL.into_iter().filter(|attribute| is_extended(*attribute)).map(PersonAttribute::name);
+                for name in ["department", "manager"].into_iter().chain(others) {
                     changes.push(plain(kind, Some(ENTERPRISE), name.to_owned(), Value::Null, true));
                 }
                 Ok(())

@@ -1,6 +1,9 @@
 //! People as SCIM users: which attributes are kept, how they are read and written down.
 
+use std::collections::BTreeMap;
+
 use safeconduct_app::{Provisioned, Said};
+use safeconduct_model::PersonAttribute;
 use scim_v2::filter::AttrPath;
 use serde_json::{Map, Value, json};
 
@@ -14,12 +17,10 @@ pub(crate) const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub(crate) const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
 /// Attributes of RFC 7643 that sources send and the gateway has no use for: they are dropped, never an error.
-const NOT_KEPT: [&str; 22] = [
+const NOT_KEPT: [&str; 16] = [
     "name",
     "nickname",
     "profileurl",
-    "title",
-    "usertype",
     "preferredlanguage",
     "locale",
     "timezone",
@@ -33,10 +34,6 @@ const NOT_KEPT: [&str; 22] = [
     "roles",
     "x509certificates",
     "schemas",
-    "employeenumber",
-    "costcenter",
-    "organization",
-    "division",
 ];
 /// Attributes that only the gateway sets.
 const READ_ONLY: [&str; 3] = ["id", "meta", "groups"];
@@ -50,6 +47,8 @@ pub(crate) enum Attribute {
     Active,
     Department,
     Manager,
+    /// One that policy is given as it is.
+    Plain(PersonAttribute),
     ReadOnly,
     NotKept,
 }
@@ -73,9 +72,13 @@ impl Attribute {
             "manager" => Self::Manager,
             known if READ_ONLY.contains(&known) => Self::ReadOnly,
             known if NOT_KEPT.contains(&known) => Self::NotKept,
-            _ => return None,
+            other => Self::Plain(PersonAttribute::named(other)?),
         };
-        let extended = matches!(found, Self::Department | Self::Manager);
+        let extended = match found {
+            Self::Department | Self::Manager => true,
+            Self::Plain(attribute) => is_extended(attribute),
+            _ => false,
+        };
         if within.is_some_and(|within| within != extended && found != Self::NotKept) {
             return None;
         }
@@ -89,6 +92,11 @@ impl Attribute {
             (Some(_), _) => None,
         }
     }
+}
+
+/// True if it is one of the enterprise extension.
+pub(crate) const fn is_extended(attribute: PersonAttribute) -> bool {
+    !matches!(attribute, PersonAttribute::Title | PersonAttribute::UserType)
 }
 
 /// What a source says about a person as a whole. `before` is the last word, if there is one: who says nothing of `active` changes nothing.
@@ -111,7 +119,14 @@ pub(crate) fn read(body: Value, before: Option<&Provisioned>) -> Result<Said, Re
     };
     let department = extension.take("department").map_or(Ok(None), |value| text("department", value))?;
     let manager = extension.take("manager").map_or(Ok(None), manager)?;
-    Ok(Said { user_name, display_name, external_id, department, manager, active })
+    let mut attributes = BTreeMap::new();
+    for attribute in PersonAttribute::ALL {
+        let within = if is_extended(attribute) { &mut extension } else { &mut body };
+        if let Some(value) = within.take(attribute.name()) {
+            attributes.extend(text(attribute.name(), value)?.map(|value| (attribute, value)));
+        }
+    }
+    Ok(Said { user_name, display_name, external_id, department, manager, attributes, active })
 }
 
 /// A name of parts in one piece, for who gives no other.
@@ -161,6 +176,10 @@ pub(crate) fn patch(said: &mut Said, change: Change) -> Result<(), Refused> {
         Attribute::Active => said.active = truth("active", &value)?,
         Attribute::Department => said.department = text("department", value)?,
         Attribute::Manager => said.manager = manager(value)?,
+        Attribute::Plain(attribute) => {
+            said.attributes.remove(&attribute);
+            said.attributes.extend(text(attribute.name(), value)?.map(|value| (attribute, value)));
+        }
         Attribute::ReadOnly | Attribute::NotKept => {}
     }
     Ok(())
@@ -178,6 +197,11 @@ pub(crate) fn write(person: &Provisioned, base: &str) -> Map<String, Value> {
     if let Some(manager) = &said.manager {
         extension.insert("manager".to_owned(), json!({ "value": manager }));
     }
+    let plain = |extended: bool| {
+        let of_schema = said.attributes.iter().filter(move |(attribute, _)| is_extended(**attribute) == extended);
+        of_schema.map(|(attribute, value)| (attribute.name().to_owned(), Value::from(value.as_str())))
+    };
+    extension.extend(plain(true));
     if !extension.is_empty() {
         schemas.push(ENTERPRISE);
     }
@@ -190,6 +214,7 @@ pub(crate) fn write(person: &Provisioned, base: &str) -> Map<String, Value> {
     if let Some(display_name) = &said.display_name {
         object.insert("displayName".to_owned(), display_name.clone().into());
     }
+    object.extend(plain(false));
     object.insert("active".to_owned(), said.active.into());
     if !person.groups.is_empty() {
         let groups =

@@ -3,6 +3,7 @@
 
 mod support;
 
+use safeconduct_model::PersonAttribute;
 use serde_json::{Value, json};
 use support::{ENTERPRISE, World, user};
 
@@ -35,14 +36,17 @@ async fn who_was_made_inactive_is_the_providers_to_enable_and_waits_for_no_admin
 async fn what_policy_may_need_is_kept_and_nothing_else_is() {
     let world = World::new().await;
     let mut body = user("eve@example.com");
-    body[ENTERPRISE] = json!({ "department": "Payments", "manager": { "value": "bob" }, "employeeNumber": "17" });
+    body[ENTERPRISE] = json!({ "department": "Payments", "manager": { "value": "bob" }, "costCenter": " 4711 ", "EmployeeNumber": "17" });
+    body["title"] = "Teller".into();
+    body["nickName"] = "Evie".into();
     body["password"] = "hunter2-hunter2".into();
     body["emails"] = json!([{ "value": "eve@example.com" }]);
     let made = world.call("POST", "/Users", Some(body)).await.is(201);
-    assert_eq!(made[ENTERPRISE], json!({ "department": "Payments", "manager": { "value": "bob" } }));
-    assert!(made.get("emails").is_none() && made.get("password").is_none(), "{made}");
+    let kept = json!({ "department": "Payments", "manager": { "value": "bob" }, "costCenter": "4711", "employeeNumber": "17" });
+    assert_eq!((&made[ENTERPRISE], &made["title"]), (&kept, &json!("Teller")));
+    assert!(["emails", "password", "nickName"].into_iter().all(|name| made.get(name).is_none()), "{made}");
     let ledger = format!("{:?}", world.directory().await);
-    assert!(ledger.contains("Payments") && !ledger.contains("hunter2"));
+    assert!(ledger.contains("Payments") && !ledger.contains("hunter2") && !ledger.contains("Evie"));
     let changed = world
         .patch(
             "/Users/eve",
@@ -59,6 +63,55 @@ async fn what_policy_may_need_is_kept_and_nothing_else_is() {
     assert_eq!(changed["displayName"], "Eve");
     let rest = world.patch("/Users/eve", json!([{ "op": "remove", "path": ENTERPRISE }])).await.is(200);
     assert!(rest.get(ENTERPRISE).is_none(), "{rest}");
+}
+
+#[tokio::test]
+async fn every_plain_attribute_is_made_found_replaced_changed_and_removed() {
+    let world = World::new().await;
+    world.create("max").await;
+    let count = async |filter: &str| {
+        let filter: String = filter.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        world.call("GET", &format!("/Users?filter={filter}"), None).await.is(200)["totalResults"].as_u64().unwrap()
+    };
+    let schemas = world.call("GET", "/Schemas", None).await.is(200);
+    for attribute in PersonAttribute::ALL {
+        let name = attribute.name();
+        let extended = !["title", "userType"].contains(&name);
+        let schema = if extended { ENTERPRISE } else { "urn:ietf:params:scim:schemas:core:2.0:User" };
+        let told = schemas["Resources"].as_array().unwrap().iter().find(|one| one["id"] == schema).unwrap();
+        assert!(told["attributes"].as_array().unwrap().iter().any(|one| one["name"] == name && one["type"] == "string"), "{name}: {told}");
+        let said = |value: Value| {
+            let mut body = user("eve");
+            if extended {
+                body[ENTERPRISE] = json!({ name: value });
+            } else {
+                body[name] = value;
+            }
+            Some(body)
+        };
+        let shown = |of: &Value| if extended { of[ENTERPRISE][name].clone() } else { of[name].clone() };
+        let path = format!("/Users/{}", world.call("POST", "/Users", said("First".into())).await.is(201)["id"].as_str().unwrap());
+        assert_eq!(shown(&world.call("GET", &path, None).await.is(200)), "First");
+        for filter in [format!("{name} eq \"first\""), format!("{schema}:{name} pr")] {
+            assert_eq!(count(&filter).await, 1, "{filter}");
+        }
+        assert_eq!(shown(&world.call("PUT", &path, said("Second".into())).await.is(200)), "Second");
+        let operations = json!([{ "op": "replace", "path": format!("{schema}:{name}"), "value": "Third" }]);
+        assert_eq!(shown(&world.patch(&path, operations).await.is(200)), "Third");
+        assert_eq!(shown(&world.patch(&path, json!([{ "op": "add", "path": name, "value": "Fourth" }])).await.is(200)), "Fourth");
+        // F46: nothing that deceives a reader, nothing long, no other kind of value.
+        for unfit in [json!("a\u{202e}b"), json!("x".repeat(201)), json!(17), json!(["a"])] {
+            let refused = world.call("PUT", &path, said(unfit)).await;
+            refused.is_refused(400, Some("invalidValue"));
+            assert!(refused.json()["detail"].as_str().unwrap().contains(&format!("`{name}`")), "{}", refused.text);
+        }
+        assert_eq!(shown(&world.call("GET", &path, None).await.is(200)), "Fourth");
+        assert_eq!(shown(&world.patch(&path, json!([{ "op": "remove", "path": name }])).await.is(200)), Value::Null);
+        world.call("PUT", &path, said("Fifth".into())).await.is(200);
+        assert_eq!(shown(&world.call("PUT", &path, said(Value::Null)).await.is(200)), Value::Null);
+        assert_eq!(count(&format!("{name} pr")).await, 0);
+        world.call("DELETE", &path, None).await.is(204);
+    }
 }
 
 #[tokio::test]

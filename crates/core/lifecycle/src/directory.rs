@@ -6,7 +6,7 @@ use std::{
 };
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
-use safeconduct_model::{GroupName, Manager, Principal, PrincipalKind, PrincipalName, Timestamp};
+use safeconduct_model::{GroupName, Manager, PersonAttribute, Principal, PrincipalKind, PrincipalName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Actor;
@@ -50,6 +50,8 @@ pub struct PersonDescription {
     /// Who that is here, or would be: worked out when it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manager_name: Option<PrincipalName>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<PersonAttribute, String>,
     /// The source knows nobody of this user name any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub removed: bool,
@@ -347,6 +349,7 @@ impl Directory {
             groups: BTreeMap::new(),
             department: None,
             manager: None,
+            attributes: BTreeMap::new(),
         };
         self.principals.insert_mut(name.clone(), principal);
     }
@@ -413,6 +416,7 @@ impl Directory {
         self.change(name, |p| {
             p.display_name.clone_from(shown);
             p.department = said.and_then(|said| said.department.clone());
+            p.attributes = said.map(|said| said.attributes.clone()).unwrap_or_default();
             let manager = said.and_then(|said| said.manager_name.clone());
             // Who stays the manager has been it since then.
             if p.manager.as_ref().map(|known| &known.name) != manager.as_ref() {

@@ -10,7 +10,17 @@ use safeconduct_lifecycle::{
     AccessEvent, Approval, Chunk, DirectoryEvent, Event, ExactOutcome, GroupDescription, LeftOut, NodeEvent, PersonDescription,
     PolicyEvent, Retirement, Session, SessionEvent, SignInEvent, Start, StreamId, TransactionEnd, Vouched, Withdrawal, evolve_session,
 };
-use safeconduct_model::{AccessRequestId, Digest, Outcome, SessionId, SignInId};
+use safeconduct_model::{AccessRequestId, Digest, Outcome, PersonAttribute, SessionId, SignInId};
+
+#[test]
+fn who_was_described_before_attributes_were_kept_reads_back() {
+    let old = r#"{"source":"corp","user_name":"eve","department":"Payments"}"#;
+    let description: PersonDescription = serde_json::from_str(old).unwrap();
+    assert!(description.attributes.is_empty());
+    assert_eq!(serde_json::to_string(&description).unwrap(), old);
+    let costs = PersonDescription { attributes: [(PersonAttribute::CostCenter, "4711".to_owned())].into(), ..description };
+    assert!(serde_json::to_string(&costs).unwrap().ends_with(r#""attributes":{"costCenter":"4711"}}"#));
+}
 
 fn access_events() -> Vec<AccessEvent> {
     let decision = need(&[(2, &["dba", "owners"]), (3, &[])]);
@@ -118,6 +128,7 @@ fn every_event() -> Vec<(StreamId, Event)> {
                 department: Some("Payments".into()),
                 manager: Some("bob@example.com".into()),
                 manager_name: Some("bob".parse().unwrap()),
+                attributes: [(PersonAttribute::CostCenter, "4711".to_owned())].into(),
                 removed: true,
             },
             at: at(0),

@@ -55,7 +55,7 @@ pub struct Asked {
     pub sign_in: String,
     /// Seconds since the requester proved who they are; [`Asked::OLDEST_SIGN_IN_SECONDS`] if nobody says when that was.
     pub sign_in_age_seconds: u64,
-    /// What the token that a workload brought says, as far as the settings keep it.
+    /// What the token says that a workload brought or a person signed in with, as far as the settings keep it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, Words>,
 }

@@ -27,7 +27,7 @@ pub use envelope::{Asked, Envelope, Origin};
 pub use id::{AccessRequestId, GrantId, GroupName, InvalidId, PrincipalName, ResourceName, SessionId, SignInId};
 pub use operation::{Operation, OperationSet, UnknownOperation};
 pub use permit::{MintingKey, Permit};
-pub use principal::{Manager, Principal, PrincipalKind};
+pub use principal::{Manager, PersonAttribute, Principal, PrincipalKind};
 pub use quorum::{Bar, Counted, Quorum};
 pub use rendering::Line;
 pub use resource::{

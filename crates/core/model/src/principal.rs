@@ -32,6 +32,21 @@ pub struct Principal {
     pub department: Option<String>,
     /// Whom the person answers to, as a provisioning source says.
     pub manager: Option<Manager>,
+    /// What else a provisioning source says of the person.
+    pub attributes: BTreeMap<PersonAttribute, String>,
+}
+
+/// What a provisioning source may say of a person in one text, under the names of RFC 7643. What says who somebody is, or how to reach them,
+/// is not among it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PersonAttribute {
+    CostCenter,
+    Division,
+    EmployeeNumber,
+    Organization,
+    Title,
+    UserType,
 }
 
 /// Somebody's manager: there may be nobody of that name.
@@ -39,6 +54,30 @@ pub struct Principal {
 pub struct Manager {
     pub name: PrincipalName,
     pub since: Timestamp,
+}
+
+impl PersonAttribute {
+    /// All of them, in the order of their names.
+    pub const ALL: [Self; 6] = [Self::CostCenter, Self::Division, Self::EmployeeNumber, Self::Organization, Self::Title, Self::UserType];
+
+    /// Its name in RFC 7643, and in policy.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CostCenter => "costCenter",
+            Self::Division => "division",
+            Self::EmployeeNumber => "employeeNumber",
+            Self::Organization => "organization",
+            Self::Title => "title",
+            Self::UserType => "userType",
+        }
+    }
+
+    /// The one of this name, in any case: names of attributes are alike in all (RFC 7643, section 2.1).
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(name))
+    }
 }
 
 impl Principal {

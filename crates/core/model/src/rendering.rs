@@ -81,7 +81,7 @@ impl Envelope {
         lines.add("from", &asked.source);
         lines.add("signed in by", format!("{}, {} s before", asked.sign_in, asked.sign_in_age_seconds));
         for (name, value) in &asked.claims {
-            lines.add(format!("their token’s {name}"), format!("“{value}”"));
+            lines.add(format!("sign-in says {name}"), format!("“{value}”"));
         }
     }
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use safeconduct_model::{
-    Counted, Decision, GroupName, Manager, Operation, OperationSet, Outcome, Principal, PrincipalKind, PrincipalName, Resource,
-    ResourceName, Timestamp, Ttl,
+    Counted, Decision, GroupName, Manager, Operation, OperationSet, Outcome, PersonAttribute, Principal, PrincipalKind, PrincipalName,
+    Resource, ResourceName, Timestamp, Ttl,
 };
 
 use serde::Serialize;
@@ -258,6 +258,7 @@ fn principals(
                         groups,
                         department: None,
                         manager: None,
+                        attributes: BTreeMap::new(),
                     },
                 );
             }
@@ -270,11 +271,11 @@ fn principals(
     found
 }
 
-/// What `[departments]` and `[managers]` say of the people.
+/// What `[departments]`, `[managers]` and `[attributes.NAME]` say of the people.
 fn describe(reader: &mut Reader<'_, '_>, people: &mut BTreeMap<PrincipalName, Principal>, problems: &mut Vec<Problem>) {
     for key in ["departments", "managers"] {
         for (name, (value, at)) in reader.map(key, problems) {
-            let Some(person) = people.iter_mut().find(|(known, _)| known.as_str() == name).map(|(_, person)| person) else {
+            let Some(person) = among(people, &name) else {
                 problems.push(reader.problem(at, format!("`{name}` is not among `people`")));
                 continue;
             };
@@ -288,6 +289,20 @@ fn describe(reader: &mut Reader<'_, '_>, people: &mut BTreeMap<PrincipalName, Pr
             }
         }
     }
+    for (name, mut table) in reader.named_tables("attributes", problems) {
+        let Some(person) = among(people, name) else {
+            problems.push(table.problem(table.place(), format!("`{name}` is not among `people`")));
+            continue;
+        };
+        for attribute in PersonAttribute::ALL {
+            person.attributes.extend(table.string(attribute.name(), problems).map(|(value, _)| (attribute, value.to_owned())));
+        }
+        table.finish(problems);
+    }
+}
+
+fn among<'p>(people: &'p mut BTreeMap<PrincipalName, Principal>, name: &str) -> Option<&'p mut Principal> {
+    people.iter_mut().find(|(known, _)| known.as_str() == name).map(|(_, person)| person)
 }
 
 struct Source<'a> {

@@ -30,7 +30,7 @@ pub struct AskedContext {
     /// `password`, `token` or `door`.
     pub sign_in: String,
     pub sign_in_age_seconds: u64,
-    /// `name=value`, of the token that a workload brought.
+    /// `name=value`, of the token that a workload brought or a person signed in with.
     pub claims: BTreeSet<String>,
 }
 
@@ -133,7 +133,8 @@ pub(crate) fn fits(principal: &Principal, asked: Option<&AskedContext>, facts: O
     let bytes = facts.map_or(0, |facts| facts.items().map(String::len).sum::<usize>())
         + asked.map_or(0, AskedContext::size_bytes)
         + principal.groups.keys().map(|group| group.as_str().len()).sum::<usize>()
-        + principal.department.as_ref().map_or(0, String::len);
+        + principal.department.as_ref().map_or(0, String::len)
+        + principal.attributes.values().map(String::len).sum::<usize>();
     items <= MAX_ITEMS && bytes <= MAX_BYTES
 }
 

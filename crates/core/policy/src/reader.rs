@@ -177,6 +177,19 @@ impl<'a, 'i> Reader<'a, 'i> {
         tables
     }
 
+    /// Every table of a table whose keys are free.
+    pub(crate) fn named_tables(&mut self, key: &'static str, problems: &mut Vec<Problem>) -> Vec<(&'a str, Reader<'a, 'i>)> {
+        let mut tables = Vec::new();
+        for (name, (value, at)) in self.entries(key, problems) {
+            let path = format!("{key}.{name}");
+            match value.as_table() {
+                Some(table) => tables.push((name, self.within(&path, Some(table), at))),
+                None => problems.push(self.wrong_type(&path, at, "a table", value)),
+            }
+        }
+        tables
+    }
+
     fn within(&self, key: &str, table: Option<&'a DeTable<'i>>, at: usize) -> Self {
         Self { file: self.file, text: self.text, table, at, path: self.name(key), known: BTreeSet::new() }
     }

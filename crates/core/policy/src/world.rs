@@ -62,6 +62,7 @@ impl<'a> World<'a> {
         if let Some(department) = &question.requester.department {
             attributes.push(("requester_department".to_owned(), text(department)));
         }
+        attributes.extend(question.requester.attributes.iter().map(|(name, value)| (format!("requester_{}", name.name()), text(value))));
         if let Some(manager) = question.requester_manager {
             attributes.push(("requester_manager".to_owned(), person(manager)?));
         }
@@ -138,6 +139,7 @@ fn principal_entity(principal: &Principal) -> Result<Entity, Unanswerable> {
         if let Some(department) = &principal.department {
             attributes.push(("department".to_owned(), text(department)));
         }
+        attributes.extend(principal.attributes.iter().map(|(name, value)| (name.name().to_owned(), text(value))));
         if let Some(manager) = &principal.manager {
             attributes.push(("manager".to_owned(), person(&manager.name)?));
         }

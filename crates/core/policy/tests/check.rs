@@ -32,6 +32,18 @@ fn mistakes_in_policies_have_a_place_and_a_hint() {
     check("@id(\"a\")\npermit (principal, action, resource) when { context.exakt };", "policies/p.cedar:2:");
     check("@id(\"a\")\npermit (principal, action, resource) when { resource.nmae == \"x\" };", "attribute");
     check("@id(\"a\") permit (principal, action, resource", "policies/p.cedar:1:");
+    check(
+        "@id(\"a\")\npermit (principal is Person, action, resource is Resource) when { principal.costCentre == \"1\" };",
+        "did you mean `costCenter`?",
+    );
+    check(
+        "@id(\"a\")\npermit (principal is Person, action, resource is Resource) when { principal.costCenter == \"1\" };",
+        "policies/p.cedar:2:",
+    );
+    check(
+        "@id(\"a\")\npermit (principal is Person, action, resource is Resource) when { principal has title && principal.title > 1 };",
+        "policies/p.cedar:2:",
+    );
     check("@id(\"a\") permit (principal == ?principal, action, resource);", "policies/p.cedar:1:");
     check("@id(\"a\") @level(\"password\") permit (principal, action, resource);", "`recorded`, `signed` or `passkey`");
     check("@id(\"a\") @level(\"signed\") forbid (principal, action, resource);", "`@level` on a forbid");
@@ -253,6 +265,34 @@ fn a_case_that_fails_says_what_came_instead() {
         found.contains("tests/t.toml:6:13: `alcie` is not among") && found.contains("tests/t.toml:8:15: unknown operation `raed`"),
         "{found}"
     );
+}
+
+#[test]
+fn a_file_of_cases_says_what_scim_would_say_of_its_people() {
+    let mut files = files(
+        "@id(\"r\") permit (principal is Person, action == Action::\"read\", resource is Resource)
+         when { principal has costCenter && principal.costCenter == \"4711\" && principal has userType && principal.userType == \"Employee\" };
+         @id(\"s\") permit (principal, action == Action::\"approve\", resource in Resource::\"db\")
+         when { resource has requester_costCenter && resource.requester_costCenter == \"4711\" };",
+    );
+    let cases = "[people]\nalice = []\nbob = []\n\n[attributes.alice]\ncostCenter = \"4711\"\nuserType = \"Employee\"\n\n\
+                 [[case]]\nname = \"alice reads\"\nprincipal = \"alice\"\nresource = \"db\"\noperations = [\"read\"]\nexpect = \"allow\"\n\
+                 [[case]]\nname = \"bob does not\"\nprincipal = \"bob\"\nresource = \"db\"\noperations = [\"read\"]\nexpect = \"deny\"\n\
+                 [[approval]]\nname = \"of alice\"\napprover = \"bob\"\nrequester = \"alice\"\nresource = \"db\"\noperations = [\"read\"]\nexpect = \"may\"\n\
+                 [[approval]]\nname = \"of bob\"\napprover = \"alice\"\nrequester = \"bob\"\nresource = \"db\"\noperations = [\"read\"]\nexpect = \"may not\"\n";
+    files.files.insert("tests/t.toml".to_owned(), cases.as_bytes().to_vec());
+    let results = Bundle::parse(&files).unwrap_or_else(|problems| panic!("{}", show(&problems))).run_tests();
+    assert_eq!(results.iter().filter(|result| result.passed()).count(), 4, "{results:?}");
+    for (said, instead, expected) in [
+        ("costCenter =", "costCentre =", "tests/t.toml:6:1: unknown key `attributes.alice.costCentre`\n  hint: did you mean `costCenter`?"),
+        ("\"4711\"", "4711", "tests/t.toml:6:14: `attributes.alice.costCenter` is a integer; write text in quotes"),
+        ("attributes.alice", "attributes.eve", "tests/t.toml:5:1: `eve` is not among `people`"),
+        ("[attributes.alice]", "[attributes]\nalice = 1\n[x]", "`attributes.alice` is a integer; write a table"),
+    ] {
+        files.files.insert("tests/t.toml".to_owned(), cases.replacen(said, instead, 1).into_bytes());
+        let found = show(&Bundle::parse(&files).unwrap_err());
+        assert!(found.contains(expected), "{expected}\n{found}");
+    }
 }
 
 #[test]

@@ -377,6 +377,37 @@ fn managers_and_departments_are_policys_to_use() {
 }
 
 #[test]
+fn what_else_scim_says_of_people_is_policys_to_use() {
+    for attribute in safeconduct_model::PersonAttribute::ALL {
+        let name = attribute.name();
+        let rules = bundle(&format!(
+            "@id(\"read\") permit (principal is Person, action == Action::\"read\", resource is Resource)
+             when {{ principal has {name} && principal.{name} == \"4711\" }};
+             @id(\"approve\") permit (principal, action == Action::\"approve\", resource in Resource::\"db\")
+             when {{ resource has requester_{name} && principal has {name} && principal.{name} == resource.requester_{name} }};"
+        ));
+        let said = |who: &str, value: &str| safeconduct_model::Principal {
+            attributes: [(attribute, value.to_owned())].into(),
+            ..person(who, &[])
+        };
+        let reads = |who: &safeconduct_model::Principal| {
+            decide(&rules, who, "db", &[Operation::Read], Approvals::Unknown).outcome == Outcome::Allow
+        };
+        assert!(reads(&said("eve", "4711")) && !reads(&said("eve", "4712")) && !reads(&person("eve", &[])), "{name}");
+        let (operations, now) = (OperationSet::from_iter([Operation::Write]), now());
+        let settles = |approver: &safeconduct_model::Principal, requester: &safeconduct_model::Principal| {
+            let (resource, operations, now) = (resource(&rules, "db"), &operations, &now);
+            let question =
+                ApprovalQuestion { approver, requester, requester_manager: None, resource, operations, exact: true, facts: None, now };
+            rules.policy.may_approve(&question).0
+        };
+        assert!(settles(&said("mia", "4712"), &said("eve", "4712")), "{name}");
+        assert!(!settles(&said("mia", "4711"), &said("eve", "4712")) && !settles(&person("mia", &[]), &person("eve", &[])), "{name}");
+        assert!(!rules.policy.approvers_by_groups(), "{name}");
+    }
+}
+
+#[test]
 fn approvers_are_alike_only_if_no_rule_about_approving_looks_at_who_they_are() {
     let approve = |scope: &str, when: &str| {
         let policies = format!(

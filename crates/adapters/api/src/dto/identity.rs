@@ -1,6 +1,6 @@
 //! Sign-ins, people, workloads and groups on the wire. Secrets are never shown by `Debug`.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use safeconduct_app::{Caller, CallerStanding, KeyView, SignedIn as AppSignedIn, TokenView};
@@ -305,6 +305,9 @@ pub struct Principal {
     /// Whom they answer to, by name here; there may be nobody of that name yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manager: Option<String>,
+    /// What else a provisioning source says of them, under the names of RFC 7643.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
     /// Who they are at identity providers.
     #[serde(default)]
     pub identities: Vec<Identity>,
@@ -382,6 +385,7 @@ impl Principal {
             groups: texts(principal.groups.keys()),
             department: principal.department.clone(),
             manager: principal.manager.as_ref().map(|manager| manager.name.to_string()),
+            attributes: principal.attributes.iter().map(|(attribute, value)| (attribute.name().to_owned(), value.clone())).collect(),
             identities: identities.into_iter().map(|(issuer, subject)| Identity { issuer, subject }).collect(),
         }
     }

@@ -28,6 +28,7 @@ pub use status::*;
 
 pub(crate) use policy::bundle;
 
+use safeconduct_model::{PersonAttribute, text::printable};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -80,6 +81,14 @@ pub(crate) fn words(field: &'static str, text: &str) -> Result<safeconduct_model
     let words = safeconduct_model::Words::new(text).map_err(|cause| Unfit::new(field, cause))?;
     words.check_lookalikes().map_err(|cause| Unfit::new(field, cause))?;
     Ok(words)
+}
+
+/// Reads what SCIM might say of a person, under a name that policy knows.
+pub(crate) fn attribute(name: &str, value: &str) -> Result<(PersonAttribute, String), Unfit> {
+    let known = PersonAttribute::ALL.map(PersonAttribute::name).join(", ");
+    let found = PersonAttribute::ALL.into_iter().find(|attribute| attribute.name() == name);
+    let attribute = found.ok_or_else(|| Unfit::new("attributes", format!("there is no `{}`; there are {known}", printable(name))))?;
+    Ok((attribute, words("attributes", value)?.as_str().to_owned()))
 }
 
 /// Texts of a sequence of printable things.

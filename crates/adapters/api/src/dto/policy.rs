@@ -96,6 +96,12 @@ pub struct Explain {
     /// How long would be asked for; `1m` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
+    /// As if SCIM said this of the person, under the names of RFC 7643, beside what it does say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// As if a claim of this name said this of the sign-in, beside what is kept of the caller's own where they ask about themselves.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, String>,
 }
 
 /// Why policy answers as it does.

@@ -95,6 +95,12 @@ pub(crate) async fn explain(
         reason: body.reason,
         ticket: body.ticket,
         at: body.at.as_deref().map(|at| dto::parse("at", at)).transpose()?,
+        attributes: body.attributes.iter().map(|(name, value)| dto::attribute(name, value)).collect::<Result<_, _>>()?,
+        claims: body
+            .claims
+            .into_iter()
+            .map(|(name, value)| Ok((name, dto::words("claims", &value)?)))
+            .collect::<Result<_, dto::Unfit>>()?,
     };
     let explanation = state.app.explain(&caller, question)?;
     Ok(Json(dto::ExplainAnswer {

@@ -142,6 +142,12 @@ pub struct PolicyExplain {
     /// When it would be (2026-11-22T14:05:00Z); at this moment if absent
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
+    /// As if SCIM said this of who asks, such as `costCenter=4711`
+    #[arg(long = "attribute", value_name = "NAME=VALUE")]
+    pub attributes: Vec<String>,
+    /// As if a claim of the sign-in said this
+    #[arg(long = "claim", value_name = "NAME=VALUE")]
+    pub claims: Vec<String>,
 }
 
 /// Arguments of `policy plan`.

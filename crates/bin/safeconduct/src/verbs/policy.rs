@@ -98,6 +98,8 @@ async fn explain(context: &Context, args: cli::PolicyExplain) -> Result<(), Fail
         ticket: args.ticket,
         at: args.at,
         duration: args.duration,
+        attributes: pairs("--attribute", &args.attributes)?,
+        claims: pairs("--claim", &args.claims)?,
     };
     if question.text.is_some() || !question.operations.is_empty() {
         let answer: dto::ExplainAnswer = client.post("/policy/explain", &question).await?;
@@ -116,6 +118,15 @@ async fn explain(context: &Context, args: cli::PolicyExplain) -> Result<(), Fail
         answers.push(answer);
     }
     if context.output.json { context.output.json(&answers) } else { Ok(()) }
+}
+
+/// `NAME=VALUE`, as often as it is given.
+fn pairs(option: &str, given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(Failure::usage(format!("`{option} {text}`: write it as NAME=VALUE"))),
+    };
+    given.iter().map(pair).collect()
 }
 
 /// Operations to explain one by one when none is named.

@@ -66,6 +66,7 @@ pub fn principal(name: &str, kind: PrincipalKind, groups: &[&str]) -> Principal 
         groups: groups.iter().map(|group| (group.parse().unwrap(), Timestamp::default())).collect(),
         department: None,
         manager: None,
+        attributes: std::collections::BTreeMap::new(),
     }
 }
 
