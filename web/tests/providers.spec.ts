@@ -216,7 +216,7 @@ unless { context.asked.claims.contains("clearance=secret") };
   await signInCommandLine(leo);
   const { id, state } = JSON.parse((await leo.terminal.run(...write)).said) as { id: string; state: string };
   expect(state).toBe("pending");
-  expect(await gateway.run("bob", "show", id)).toContain("sign-in says clearance=secret");
+  expect(await gateway.run("bob", "show", id)).toContain("sign-in says clearance “secret”");
   const bob = await as("bob");
   await bob.goto(`/access-requests/${id}`);
   await expect(bob.getByRole("article").getByText("clearance=secret")).toBeVisible();
