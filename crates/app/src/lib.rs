@@ -38,6 +38,7 @@ mod publish;
 mod reach;
 mod requests;
 mod rights;
+mod rosters;
 mod runs;
 mod search;
 mod signed;
@@ -74,8 +75,9 @@ pub use provisioning::{Provisioned, ProvisionedGroup, Provisioner, Said, SaidOfG
 pub use publish::News;
 pub use reach::Reach;
 pub use requests::{AskedFor, NewAccessRequest, Preview, SignInAgain};
+pub use rosters::SignedRoster;
 pub use search::{Found, FoundEntry, LedgerQuery};
-pub use signed::{KeyView, SignedRoster, SignedStatement};
+pub use signed::{KeyView, SignedStatement};
 pub use standing::CallerStanding;
 pub use start::{Person, SecretError, StartError, read_secret};
 pub use traces::{AccessSteps, Happened, SessionSteps, StatementStep, Traced};

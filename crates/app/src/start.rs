@@ -21,7 +21,8 @@ use crate::{
     node::{App, Node, Ports, Settings},
     ports::{AccessQuery, Recovered, SessionQuery, Stored, ValueChange, What},
     problem::{Problem, ProblemKind},
-    signed::{Trust, record_roster},
+    rosters::record_roster,
+    signed::Trust,
     world::{Work, World},
 };
 
