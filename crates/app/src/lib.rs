@@ -75,7 +75,7 @@ pub use provisioning::{Provisioned, ProvisionedGroup, Provisioner, Said, SaidOfG
 pub use publish::News;
 pub use reach::Reach;
 pub use requests::{AskedFor, NewAccessRequest, Preview, SignInAgain};
-pub use rosters::SignedRoster;
+pub use rosters::{RosterInForce, SignedRoster};
 pub use search::{Found, FoundEntry, LedgerQuery};
 pub use signed::{KeyView, SignedStatement};
 pub use standing::CallerStanding;

@@ -239,7 +239,9 @@ pub(crate) fn evidence_of(
             .why(unproved.to_string())
             .next("`key list` lists the keys enrolled for you; sign what `show` shows now")
     })?;
-    Ok(Evidence::Signed { statement, signature, sign_in: caller.sign_in.clone(), source: caller.source.clone() })
+    // Canonical, so this is the digest of the text that was signed and of what the ledger says is in force.
+    let roster = work.world.trust.roster.as_ref().and_then(|roster| Digest::of(roster).ok());
+    Ok(Evidence::Signed { statement, signature, roster, sign_in: caller.sign_in.clone(), source: caller.source.clone() })
 }
 
 /// The last moment to which the signatures there are could carry a window.

@@ -240,6 +240,7 @@ impl App {
             }
         }
         if let (Some(roster), Some(signed)) = (roster, &self.node.settings.roster) {
+            self.keep_roster(signed).await?;
             record_roster(&mut work, &roster, &signed.text);
             work.world.trust = Arc::new(Trust { site: work.world.trust.site.clone(), roster: Some(roster) });
         }
