@@ -39,6 +39,7 @@ mod publish;
 mod reach;
 mod requests;
 mod rights;
+mod rosters;
 mod runs;
 mod search;
 mod signed;
@@ -77,8 +78,9 @@ pub use provisioning::{Provisioned, ProvisionedGroup, Provisioner, Said, SaidOfG
 pub use publish::News;
 pub use reach::Reach;
 pub use requests::{AskedFor, NewAccessRequest, Preview, SignInAgain};
+pub use rosters::{RosterInForce, SignedRoster};
 pub use search::{Found, FoundEntry, LedgerQuery};
-pub use signed::{KeyView, SignedRoster, SignedStatement};
+pub use signed::{KeyView, SignedStatement};
 pub use standing::CallerStanding;
 pub use start::{Person, SecretError, StartError, read_secret};
 pub use traces::{AccessSteps, Happened, SessionSteps, StatementStep, Traced};

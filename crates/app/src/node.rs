@@ -30,7 +30,7 @@ use crate::{
     problem::{Problem, ProblemKind},
     providers::Arrivals,
     publish::News,
-    signed::SignedRoster,
+    rosters::SignedRoster,
     turns::Turns,
     world::{Work, World},
 };

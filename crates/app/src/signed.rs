@@ -3,10 +3,10 @@
 //! Nothing here believes the record: whenever an approval counts, its statement and signature are checked again against the envelope as
 //! its digest is worked out now, the keys enrolled, and the level that the policy in force asks for.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use safeconduct_evidence::{Enrolled, InvalidRoster, Moment, Roots, Roster, SignedApproval, Site, Unproved, Verdict, prove, prove_all};
-use safeconduct_lifecycle::{Access, AccessState, Actor, Approval, Command, Evidence, PolicyEvent, StreamId};
+use safeconduct_evidence::{Enrolled, Moment, Roster, SignedApproval, Site, Unproved, Verdict, prove, prove_all};
+use safeconduct_lifecycle::{Access, AccessState, Actor, Approval, Command, Evidence};
 use safeconduct_model::{Change, Digest, Envelope, Level, Outcome, Principal, PrincipalKind, PrincipalName, Timestamp};
 use safeconduct_policy::Approvals;
 use safeconduct_sql::Facts;
@@ -27,17 +27,6 @@ pub(crate) struct Trust {
     pub site: Site,
     /// Whose keys and groups count, and which policies: where there is one, the store's word for it does not.
     pub roster: Option<Roster>,
-}
-
-/// A roster and what it is checked with. It comes from outside of the store, and so do the roots.
-#[derive(Clone, Debug)]
-pub struct SignedRoster {
-    pub roots: Roots,
-    pub text: String,
-    /// One armored signature after another.
-    pub signatures: String,
-    /// The highest epoch that is remembered outside of the store.
-    pub highest_epoch: u64,
 }
 
 /// A statement about an access request and the signature under it, as they came.
@@ -147,21 +136,6 @@ impl World {
     }
 }
 
-impl SignedRoster {
-    /// The roster, if enough of the roots signed it and none with a higher epoch was in force.
-    pub(crate) fn prove(&self, gateway: &str, highest_epoch: u64) -> Result<Roster, InvalidRoster> {
-        Roster::prove(&self.text, &self.signatures, &self.roots, gateway, highest_epoch)
-    }
-}
-
-/// Says in the ledger which roster is in force, unless it was.
-pub(crate) fn record_roster(work: &mut Work, roster: &Roster, text: &str) {
-    if work.world.trust.roster.as_ref() != Some(roster) {
-        let event = PolicyEvent::RosterApplied { epoch: roster.epoch, digest: Digest::of_bytes(text.as_bytes()), at: work.now };
-        work.push(StreamId::Policy, event);
-    }
-}
-
 fn as_signed(approval: &Approval) -> Option<SignedApproval<'_>> {
     match &approval.evidence {
         Evidence::Signed { statement, signature, .. } => Some(SignedApproval { approver: &approval.approver, statement, signature }),
@@ -194,33 +168,6 @@ impl App {
             enrolled_at: enrolled.since,
         });
         Ok(views.collect())
-    }
-
-    /// Puts another roster into force: what no longer counts is taken back at once. Returns its epoch.
-    ///
-    /// # Errors
-    /// `ROSTER-001` if it is not believed; then the one before stays.
-    pub async fn apply_roster(&self, signed: &SignedRoster) -> Result<u64, Problem> {
-        let (guard, mut work) = self.begin().await;
-        let highest = work.world.trust.roster.as_ref().map_or(0, |roster| roster.epoch).max(signed.highest_epoch);
-        let roster = signed.prove(&self.node.settings.gateway, highest).map_err(|invalid| {
-            Problem::new("ROSTER-001", ProblemKind::Invalid, "the roster is not believed")
-                .why(invalid.to_string())
-                .next("see the operating guide, \"Root keys and the roster\"; the roster before it stays in force")
-        })?;
-        let epoch = roster.epoch;
-        record_roster(&mut work, &roster, &signed.text);
-        work.world.trust = Arc::new(Trust { site: work.world.trust.site.clone(), roster: Some(roster) });
-        work.standing_changed = true;
-        self.follow_up(&mut work).await?;
-        self.commit(guard, work).await?;
-        Ok(epoch)
-    }
-
-    /// The epoch of the roster in force, if there is one.
-    #[must_use]
-    pub fn roster_epoch(&self) -> Option<u64> {
-        self.world().trust.roster.as_ref().map(|roster| roster.epoch)
     }
 
     /// Takes back, at a start, what the store says was approved and no signature proves.
@@ -292,7 +239,9 @@ pub(crate) fn evidence_of(
             .why(unproved.to_string())
             .next("`key list` lists the keys enrolled for you; sign what `show` shows now")
     })?;
-    Ok(Evidence::Signed { statement, signature, sign_in: caller.sign_in.clone(), source: caller.source.clone() })
+    // Canonical, so this is the digest of the text that was signed and of what the ledger says is in force.
+    let roster = work.world.trust.roster.as_ref().and_then(|roster| Digest::of(roster).ok());
+    Ok(Evidence::Signed { statement, signature, roster, sign_in: caller.sign_in.clone(), source: caller.source.clone() })
 }
 
 /// The last moment to which the signatures there are could carry a window.

@@ -21,7 +21,8 @@ use crate::{
     node::{App, Node, Ports, Settings},
     ports::{AccessQuery, Recovered, SessionQuery, Stored, ValueChange, What},
     problem::{Problem, ProblemKind},
-    signed::{Trust, record_roster},
+    rosters::record_roster,
+    signed::Trust,
     world::{Work, World},
 };
 
@@ -240,6 +241,7 @@ impl App {
             }
         }
         if let (Some(roster), Some(signed)) = (roster, &self.node.settings.roster) {
+            self.keep_roster(signed).await?;
             record_roster(&mut work, &roster, &signed.text);
             work.world.trust = Arc::new(Trust { site: work.world.trust.site.clone(), roster: Some(roster) });
         }

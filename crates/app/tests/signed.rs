@@ -9,7 +9,7 @@ use std::{fs, io::Write as _, path::PathBuf, process::Stdio};
 use common::*;
 use safeconduct_app::{
     AccessView, Problem, SignedStatement,
-    ports::{Append, Store as _},
+    ports::{Append, Store as _, ValueChange},
 };
 use safeconduct_evidence::{NAMESPACE, Statement, Verdict};
 use safeconduct_lifecycle::{AccessEvent, AccessState, Approval, Evidence, Start, StreamId};
@@ -269,6 +269,7 @@ async fn f54_what_somebody_wrote_into_the_store_as_approved_is_taken_back_at_the
         let evidence = signed.map_or_else(of_sign_in, |SignedStatement { statement, signature }| Evidence::Signed {
             statement,
             signature,
+            roster: None,
             sign_in: SignInId::from_bits(7),
             source: "127.0.0.1".into(),
         });
@@ -548,6 +549,37 @@ mod rosters {
         let house = directory_forged(house, vec![forged], sealed(&signed, &ROOTS[..2])).await;
         let view = house.window("alice", WRITE, 600).await.unwrap();
         assert_eq!(view.eligible, ["bob", "dora", "erin"].map(parsed), "and not mallory");
+    }
+
+    #[tokio::test]
+    async fn f54_the_roster_an_approval_was_given_under_is_handed_out_as_it_was_signed() {
+        let house = house().await;
+        let auditor = house.caller("carol");
+        let view = house.window("alice", WRITE, 1800).await.unwrap();
+        let id = view.access.envelope.access_request.clone();
+        approve(&house, "bob", &view, signed_by(&house, &view, "bob")).await.unwrap();
+        let then = sealed(&roster(&house, 3, &[("bob", "dba"), ("dora", "dba")]).await, &ROOTS[..2]);
+        // Later ones are beside the matter, and so is a start.
+        let newer = sealed(&roster(&house, 4, &[("bob", "dba")]).await, &ROOTS);
+        house.app.apply_roster(&newer).await.unwrap();
+        let house = house.with_roster(newer).await.unwrap();
+        let shown = house.app.rosters_of(&auditor, &id).await.unwrap();
+        let [one] = &shown[..] else { panic!("{shown:?}") };
+        assert_eq!((one.epoch, &one.text, &one.signatures), (3, &then.text, &then.signatures));
+        let Evidence::Signed { roster: named, .. } = &house.app.access(&auditor, &id).await.unwrap().access.approvals[0].evidence else {
+            panic!()
+        };
+        assert_eq!(*named, Some(one.digest));
+        let plain = house.window("alice", &[Operation::Read], 600).await.unwrap();
+        assert!(house.app.rosters_of(&auditor, &plain.access.envelope.access_request).await.unwrap().is_empty(), "nobody signed");
+
+        for (value, why) in [(Some(r#"{"text":"{}","signatures":""}"#), "another text"), (Some("{"), "can't be read"), (None, "not kept")] {
+            let change =
+                ValueChange { kind: "roster".into(), key: one.digest.to_string(), value: value.map(|text| text.as_bytes().to_vec()) };
+            house.store.put_values(vec![change]).await.unwrap();
+            let problem = house.app.rosters_of(&auditor, &id).await.unwrap_err();
+            assert!(problem.code == "ROSTER-002" && problem.why.as_deref().is_some_and(|said| said.contains(why)), "{problem:?}");
+        }
     }
 
     #[tokio::test]

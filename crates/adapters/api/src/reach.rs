@@ -33,6 +33,7 @@ const CALLS: &[(&str, &str, &[TokenScope])] = &[
     ("GET",    "/api/v1/access-requests/{id}/estimate", READ),
     ("POST",   "/api/v1/access-requests/{id}/execute",  REQUEST),
     ("POST",   "/api/v1/access-requests/{id}/one-time", NONE),
+    ("GET",    "/api/v1/access-requests/{id}/rosters",  LEDGER),
     ("GET",    "/api/v1/access-requests/{id}/sessions", BOTH),
     ("GET",    "/api/v1/access-requests/{id}/wait",     BOTH),
     ("POST",   "/api/v1/changes",                       NONE),

@@ -9,7 +9,7 @@ verifies a Safeconduct ledger offline, with nothing but its files and its public
 
 usage: safeconduct-verify DIR (--vkey KEY | --vkey-file FILE) [--checkpoint FILE]… [--json]
        safeconduct-verify --proof FILE (--vkey KEY | --vkey-file FILE) [--json]
-       safeconduct-verify receipt FILE (--vkey KEY | --vkey-file FILE) [--json]
+       safeconduct-verify receipt FILE (--vkey KEY | --vkey-file FILE) [--roots FILE [--needed N]] [--json]
 
   DIR                a ledger as files: `checkpoint`, `tile/…`, and `bodies/…` if they are to be checked
   --vkey KEY         the ledger's public key, `name+id+base64`; may be repeated
@@ -17,6 +17,8 @@ usage: safeconduct-verify DIR (--vkey KEY | --vkey-file FILE) [--checkpoint FILE
   --checkpoint FILE  a checkpoint remembered from earlier, which the ledger must extend; may be repeated
   --proof FILE       verify one `.tlog-proof` and show its entry
   receipt FILE       verify the receipt of one access request: who asked what, who approved it by which signature, what came of it
+  --roots FILE       root keys, one line of a `.pub` file each: signatures count only by keys of a roster that enough of them signed
+  --needed N         how many root keys must sign; more than half if it is not said
   --json             one line of JSON for machines
   --help, --version
 
@@ -36,6 +38,8 @@ pub struct Arguments {
     pub vkeys: Vec<String>,
     pub vkey_files: Vec<PathBuf>,
     pub checkpoints: Vec<PathBuf>,
+    pub roots: Option<PathBuf>,
+    pub needed: Option<usize>,
     pub json: bool,
 }
 
@@ -51,6 +55,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
     let mut arguments = arguments.into_iter();
     let mut targets = Vec::new();
     let (mut vkeys, mut vkey_files, mut checkpoints, mut json) = (Vec::new(), Vec::new(), Vec::new(), false);
+    let (mut roots, mut needed) = (None, None);
     let mut options = true;
     while let Some(argument) = arguments.next() {
         let text = argument.to_str().unwrap_or_default();
@@ -72,6 +77,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
             "--vkey" => vkeys.push(value()?.into_string().map_err(|_| "`--vkey` is not text".to_owned())?),
             "--vkey-file" => vkey_files.push(value()?.into()),
             "--checkpoint" => checkpoints.push(value()?.into()),
+            "--roots" if roots.is_some() => return Err("`--roots` is given twice: one file holds them all".into()),
+            "--roots" => roots = Some(value()?.into()),
+            "--needed" => {
+                let count = value()?.to_str().and_then(|count| count.parse().ok());
+                needed = Some(count.ok_or("`--needed` is a number of root keys")?);
+            }
             "--proof" => targets.push(Target::Proof(value()?.into())),
             _ if inline.is_some() => return Err(format!("unknown option `{text}`")),
             "--json" => json = true,
@@ -92,7 +103,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
         (None, _) => return Err("which ledger? give its directory, or a proof with `--proof`".into()),
         (Some(_), false) => return Err("one directory or one proof at a time".into()),
     };
-    Ok(Request::Verify(Arguments { target, vkeys, vkey_files, checkpoints, json }))
+    if roots.is_some() && !matches!(target, Target::Receipt(_)) {
+        return Err("`--roots` goes with `receipt`".into());
+    }
+    if needed.is_some() && roots.is_none() {
+        return Err("`--needed` goes with `--roots`".into());
+    }
+    Ok(Request::Verify(Arguments { target, vkeys, vkey_files, checkpoints, roots, needed, json }))
 }
 
 #[cfg(test)]
@@ -102,7 +119,10 @@ mod tests {
     fn check(line: &str, expected: Result<&str, &str>) {
         let parsed = parse(line.split_whitespace().map(OsString::from));
         let shown = parsed.map(|request| match request {
-            Request::Verify(a) => format!("{:?} {:?} {:?} {:?} {}", a.target, a.vkeys, a.vkey_files, a.checkpoints, a.json),
+            Request::Verify(a) => {
+                let roots = a.roots.map(|roots| format!(" {roots:?} {:?}", a.needed)).unwrap_or_default();
+                format!("{:?} {:?} {:?} {:?} {}{roots}", a.target, a.vkeys, a.vkey_files, a.checkpoints, a.json)
+            }
             other => format!("{other:?}"),
         });
         match (shown, expected) {
@@ -120,6 +140,8 @@ mod tests {
             Ok(r#"Directory("dir") ["k+1+a="] ["f"] ["c", "d"] true"#),
         );
         check("receipt r --vkey k", Ok(r#"Receipt("r") ["k"] [] [] false"#));
+        check("receipt r --vkey k --roots f", Ok(r#"Receipt("r") ["k"] [] [] false "f" None"#));
+        check("receipt r --vkey k --roots=f --needed 2", Ok(r#"Receipt("r") ["k"] [] [] false "f" Some(2)"#));
         check("-- receipt --vkey k", Err("--vkey"));
         check("--proof p --vkey k", Ok(r#"Proof("p") ["k"] [] [] false"#));
         check("--vkey k -- --dir", Ok(r#"Directory("--dir") ["k"] [] [] false"#));
@@ -135,6 +157,10 @@ mod tests {
         check("--vkey", Err("needs a value"));
         check("receipt", Err("which receipt"));
         check("receipt r p --vkey k", Err("one directory"));
+        check("receipt r --vkey k --roots f --roots g", Err("given twice"));
+        check("receipt r --vkey k --roots f --needed few", Err("a number"));
+        check("receipt r --vkey k --needed 1", Err("goes with `--roots`"));
+        check("a --vkey k --roots f", Err("goes with `receipt`"));
         check("a b --vkey k", Err("one directory"));
         check("a --proof p --vkey k", Err("one directory"));
         check("--proof p --checkpoint c --vkey k", Err("not with `--proof`"));

@@ -3,9 +3,11 @@
 
 mod directory;
 mod receipt;
+mod rosters;
 
 pub use directory::Directory;
-pub use receipt::{MAX_RECEIPT_BYTES, NotProved, Proved, ProvedApproval, Receipt, ReceiptEntry};
+pub use receipt::{MAX_RECEIPT_BYTES, NotProved, OfRoster, Proved, ProvedApproval, ProvedPolicy, ProvedQuorum, Receipt, ReceiptEntry};
+pub use rosters::{ProvedRoots, ProvedRoster, ReceiptRoster};
 
 /// Text from a log may be anybody's: nothing in it may steer a terminal.
 #[must_use]

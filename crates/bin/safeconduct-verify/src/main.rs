@@ -5,6 +5,7 @@
 mod arguments;
 
 use arguments::{Arguments, Request, Target, USAGE};
+use safeconduct_evidence::Roots;
 use safeconduct_ledger::canonical::{CanonicalError, to_canonical};
 use safeconduct_ledger::{
     BadPlace, Checkpoint, EntryProof, MAX_NOTE_BYTES, MAX_PROOF_BYTES, ProvedEntry, Report, VerifierKey, explain, verify_log,
@@ -49,7 +50,8 @@ fn run(arguments: &Arguments) -> (String, String, u8) {
         }
         Target::Receipt(path) => {
             let bytes = read(path, MAX_RECEIPT_BYTES)?;
-            let proved = Receipt::parse(&bytes).and_then(|receipt| receipt.verify(&keys));
+            let roots = arguments.roots.as_deref().map(|path| roots(path, arguments.needed)).transpose()?;
+            let proved = Receipt::parse(&bytes).and_then(|receipt| receipt.verify(&keys, roots.as_ref()));
             proved.map(|proved| Verdict::Receipt(Box::new(proved))).map_err(|error| Failure::Receipt(error.to_string()))
         }
     });
@@ -81,6 +83,11 @@ fn prepare(arguments: &Arguments) -> Result<(Vec<VerifierKey>, Vec<Checkpoint>),
         remembered.push(signed.checkpoint);
     }
     Ok((keys, remembered))
+}
+
+fn roots(path: &Path, needed: Option<usize>) -> Result<Roots, Failure> {
+    let text = String::from_utf8(read(path, MAX_NOTE_BYTES)?).map_err(|_| Failure::at(path, "is not text"))?;
+    Roots::read(&text, needed).map_err(|invalid| Failure::at(path, invalid))
 }
 
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {

@@ -180,3 +180,31 @@ fn text_from_a_log_does_not_steer_the_terminal() {
     let (out, _, status) = verify(root.path(), &[]);
     assert!(status == 1 && !out.contains('\u{1b}') && !out.contains('\u{202e}'), "{out:?}");
 }
+
+#[test]
+fn receipts_with_and_without_root_keys() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/receipts");
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (vkey, roots) = (file("ledger.vkey"), file("roots.pub"));
+    let verify = |name: &str, more: &[&str]| run(&[&["receipt", &file(name), "--vkey-file", &vkey], more].concat());
+    let rooted = ["--roots", roots.as_str()];
+
+    let (out, _, status) = verify("enrolled.json", &[]);
+    assert!(status == 0 && out.contains(", enrolled in entry ") && !out.contains("roster"), "{out}");
+    let (out, _, status) = verify("enrolled.json", &rooted);
+    assert!(status == 1 && out.starts_with("receipt BROKEN") && out.contains("names no roster"), "{out}");
+
+    let (out, _, status) = verify("listed.json", &[]);
+    assert!(status == 0 && out.contains(", of the roster of epoch 3 (entry "), "{out}");
+    assert!(out.contains("its own signatures (2) were not checked against root keys, none were given"), "{out}");
+    let (out, _, status) = verify("listed.json", &rooted);
+    assert!(status == 0 && out.contains(": signed by 2 of 3 root keys, 2 must"), "{out}");
+    let (out, _, status) = verify("listed.json", &[&rooted[..], &["--json"]].concat());
+    assert!(status == 0 && out.contains(r#""roots":{"keys":3,"needed":2,"signed":2}"#), "{out}");
+    let (out, _, status) = verify("listed.json", &[&rooted[..], &["--needed", "3"]].concat());
+    assert!(status == 1 && out.contains("2 of the root keys signed it, 3 must"), "{out}");
+    let (_, err, status) = verify("listed.json", &[&rooted[..], &["--needed", "4"]].concat());
+    assert!(status == 1 && err.contains("4 of 3 root keys can't sign"), "{err}");
+    let (_, err, status) = verify("listed.json", &["--roots", &vkey]);
+    assert!(status == 1 && err.contains("ledger.vkey"), "{err}");
+}

@@ -7,6 +7,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     net::TcpStream,
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -187,6 +188,26 @@ fn a_wrong_bundle_changes_nothing_and_is_seen_everywhere() {
     gateway.stop();
 }
 
+/// alice asks, dora signs, and who has nothing but the receipt and public keys sees whose key it was, and who says so.
+fn receipt_is_of_the_roster(place: &Place, doras: &Path) {
+    let write = ["request", "orders-db", "--operation", "write", "--for", "10m", "--reason", "a test", "--json"];
+    let asked = place.run("alice", &write).ok().json();
+    let (id, digest) = (asked["id"].as_str().unwrap(), asked["digest"].as_str().unwrap());
+    place.run("dora", &["approve", id, "--digest", digest, "--key", doras.to_str().unwrap(), "--yes"]).ok();
+    let (file, roots) = (place.path("receipt.json"), place.path("roots.pub"));
+    let (file, roots) = (file.to_str().unwrap(), roots.to_str().unwrap());
+    // The newest entries are under a checkpoint within a second.
+    while place.run("ann", &["receipt", id, "--out", file]).err.contains("LEDGER-001") {}
+    let said = place.run("ann", &["ledger", "verify", "--receipt", file]).ok().out;
+    assert!(said.contains("approved by dora, signed with SHA256:") && said.contains(", of the roster of epoch 3 (entry "), "{said}");
+    assert!(said.contains("its own signatures (3) were not checked against root keys"), "{said}");
+    let said = place.run("ann", &["ledger", "verify", "--receipt", file, "--roots", roots]).ok().out;
+    assert!(said.contains("signed by 3 of 3 root keys, 2 must") && said.contains("quorum: one of dba; met by signatures"), "{said}");
+    let others = place.path("doras-key.pub");
+    let refused = place.run("ann", &["ledger", "verify", "--receipt", file, "--roots", others.to_str().unwrap()]);
+    assert!(refused.status != 0 && refused.err.contains("0 of the root keys signed it, 1 must"), "{}", refused.err);
+}
+
 #[test]
 fn f54_with_root_keys_a_gateway_starts_and_reloads_only_what_enough_of_them_signed() {
     let place = Place::new();
@@ -238,6 +259,7 @@ fn f54_with_root_keys_a_gateway_starts_and_reloads_only_what_enough_of_them_sign
     let newest = draft("3", 3);
     gateway.signal("HUP");
     gateway.said("the roster is in force");
+    receipt_is_of_the_roster(&place, &doras.0);
     gateway.stop();
 
     // One byte of what was signed, and the roster before it: neither starts.

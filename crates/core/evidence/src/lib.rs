@@ -13,6 +13,6 @@ mod wire;
 
 pub use key::{InvalidKey, PublicKey};
 pub use proof::{Enrolled, Moment, Proved, SignedApproval, Site, Unproved, check_presence, prove, prove_all};
-pub use roster::{InvalidRoster, Member, ROSTER_NAMESPACE, Roots, Roster};
+pub use roster::{InvalidRoots, InvalidRoster, Member, ROSTER_NAMESPACE, Roots, Roster};
 pub use signature::{InvalidSignature, Made, Page, Presence, Signature, to_be_signed};
 pub use statement::{CLOCK_TOLERANCE_SECONDS, InvalidStatement, NAMESPACE, Statement, Verdict, counts_at_most_until};

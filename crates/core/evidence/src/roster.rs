@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use safeconduct_model::{Digest, GroupName, NotCanonical, PrincipalName, canonical};
 use serde::{Deserialize, Serialize};
 
-use crate::{key::PublicKey, signature::Signature};
+use crate::{
+    key::{InvalidKey, PublicKey},
+    signature::Signature,
+};
 
 /// The purpose that signatures under rosters are made for.
 pub const ROSTER_NAMESPACE: &str = "safeconduct-roster@v1";
@@ -48,6 +51,17 @@ pub struct Roots {
     pub needed: usize,
 }
 
+/// Why a text names no root keys.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRoots {
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+    #[error("a key is in it twice")]
+    Twice,
+    #[error("{needed} of {keys} root keys can't sign")]
+    Needed { needed: usize, keys: usize },
+}
+
 /// Why a roster is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRoster {
@@ -65,6 +79,29 @@ pub enum InvalidRoster {
     Rollback { epoch: u64, highest: u64 },
 }
 
+impl Roots {
+    /// Reads root keys, one line of a `.pub` file each; empty lines and those that begin with `#` are passed over. More than half of them
+    /// must sign if `needed` does not say how many.
+    ///
+    /// # Errors
+    /// [`InvalidRoots`] for a line that is no key, a key twice, and a number that is none of these keys'.
+    pub fn read(text: &str, needed: Option<usize>) -> Result<Self, InvalidRoots> {
+        let mut keys: Vec<PublicKey> = Vec::new();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let key = line.parse()?;
+            if keys.contains(&key) {
+                return Err(InvalidRoots::Twice);
+            }
+            keys.push(key);
+        }
+        let needed = needed.unwrap_or(keys.len() / 2 + 1);
+        if !(1..=keys.len()).contains(&needed) {
+            return Err(InvalidRoots::Needed { needed, keys: keys.len() });
+        }
+        Ok(Self { keys, needed })
+    }
+}
+
 impl Roster {
     /// The text that is signed.
     ///
@@ -80,10 +117,25 @@ impl Roster {
     /// # Errors
     /// [`InvalidRoster`] names the first rule that stands against it.
     pub fn prove(text: &str, signatures: &str, roots: &Roots, gateway: &str, highest_epoch: u64) -> Result<Self, InvalidRoster> {
-        let valid = signers(text, signatures, roots);
+        let valid = Self::signers(text, signatures).iter().filter(|key| roots.keys.contains(key)).count();
         // None at all is never enough, whatever is asked for.
         if valid < roots.needed.max(1) {
             return Err(InvalidRoster::Signatures { valid, needed: roots.needed.max(1) });
+        }
+        let read = Self::read(text, gateway)?;
+        if read.epoch < highest_epoch {
+            return Err(InvalidRoster::Rollback { epoch: read.epoch, highest: highest_epoch });
+        }
+        Ok(read)
+    }
+
+    /// Reads a roster for this gateway, whoever signed it: for who knows by other means that it counts, or says that it is not known.
+    ///
+    /// # Errors
+    /// [`InvalidRoster`] for another form, another gateway, and keys that are none or in it twice.
+    pub fn read(text: &str, gateway: &str) -> Result<Self, InvalidRoster> {
+        if text.len() > LONGEST {
+            return Err(InvalidRoster::Form);
         }
         let read: Self = serde_json::from_str(text).map_err(|_| InvalidRoster::Form)?;
         if read.v != 1 || read.to_text().map_or(true, |own| own != text) {
@@ -91,9 +143,6 @@ impl Roster {
         }
         if read.gateway != gateway {
             return Err(InvalidRoster::OtherGateway(read.gateway));
-        }
-        if read.epoch < highest_epoch {
-            return Err(InvalidRoster::Rollback { epoch: read.epoch, highest: highest_epoch });
         }
         let mut seen = BTreeSet::new();
         for (name, member) in &read.people {
@@ -109,25 +158,22 @@ impl Roster {
         }
         Ok(read)
     }
-}
 
-/// How many of the roots signed this text.
-fn signers(text: &str, signatures: &str, roots: &Roots) -> usize {
-    const END: &str = "-----END SSH SIGNATURE-----";
-    if text.len() > LONGEST {
-        return 0;
-    }
-    let mut signed: Vec<&PublicKey> = Vec::new();
-    for block in signatures.split_inclusive(END).take(MOST_SIGNATURES) {
-        let Ok(signature) = Signature::from_armor(block.trim_start()) else { continue };
-        let root = roots.keys.iter().find(|root| *root == signature.key());
-        let holds = |presence: crate::Presence| presence.web.is_none() && presence.present != Some(false);
-        if let Some(root) = root
-            && !signed.contains(&root)
-            && signature.verify(ROSTER_NAMESPACE, text.as_bytes()).is_ok_and(holds)
-        {
-            signed.push(root);
+    /// The distinct keys whose signatures under this text hold, in their order. Says nothing about whose keys they are.
+    #[must_use]
+    pub fn signers(text: &str, signatures: &str) -> Vec<PublicKey> {
+        const END: &str = "-----END SSH SIGNATURE-----";
+        let mut signed: Vec<PublicKey> = Vec::new();
+        if text.len() > LONGEST {
+            return signed;
         }
+        let holds = |presence: crate::Presence| presence.web.is_none() && presence.present != Some(false);
+        for block in signatures.split_inclusive(END).take(MOST_SIGNATURES) {
+            let Ok(signature) = Signature::from_armor(block.trim_start()) else { continue };
+            if !signed.contains(signature.key()) && signature.verify(ROSTER_NAMESPACE, text.as_bytes()).is_ok_and(holds) {
+                signed.push(signature.key().clone());
+            }
+        }
+        signed
     }
-    signed.len()
 }

@@ -5,7 +5,7 @@
 #[path = "../../../testkit/src/signers.rs"]
 mod signers;
 
-use safeconduct_evidence::{InvalidRoster, Member, NAMESPACE, ROSTER_NAMESPACE, Roots, Roster};
+use safeconduct_evidence::{InvalidRoots, InvalidRoster, Member, NAMESPACE, ROSTER_NAMESPACE, Roots, Roster};
 use safeconduct_model::Digest;
 use signers::{FileKey, person};
 
@@ -62,4 +62,32 @@ fn f29_one_key_is_one_persons() {
     commented.people.get_mut(&person("bob")).unwrap().keys = [format!("{} bob", FileKey::of(9).public())].into();
     let text = commented.to_text().unwrap();
     assert_eq!(Roster::prove(&text, &signed(&text, &[1, 2]), &roots(2), "test", 0).unwrap_err(), InvalidRoster::Key(person("bob")));
+}
+
+#[test]
+fn roots_are_lines_of_keys_more_than_half_of_which_sign() {
+    let line = |seed: u8| FileKey::of(seed).public().to_string();
+    let text = format!("# ours\n\n{} ann\n  {}\n{}\n", line(1), line(2), line(3));
+    assert_eq!(Roots::read(&text, None).unwrap(), roots(2));
+    assert_eq!(Roots::read(&text, Some(3)).unwrap(), roots(3));
+    for (text, needed, why) in [
+        (text.as_str(), Some(0), InvalidRoots::Needed { needed: 0, keys: 3 }),
+        (text.as_str(), Some(4), InvalidRoots::Needed { needed: 4, keys: 3 }),
+        ("# none\n", None, InvalidRoots::Needed { needed: 1, keys: 0 }),
+        (&format!("{}\n{} again\n", line(1), line(1)), None, InvalidRoots::Twice),
+    ] {
+        assert_eq!(Roots::read(text, needed).unwrap_err(), why);
+    }
+    assert!(matches!(Roots::read("a key of mine\n", None).unwrap_err(), InvalidRoots::Key(_)));
+}
+
+#[test]
+fn who_signed_is_told_without_knowing_whose_keys_they_are() {
+    let text = roster(4).to_text().unwrap();
+    let told = Roster::signers(&text, &signed(&text, &[9, 1, 9]));
+    assert_eq!(told, [9, 1].map(|seed| FileKey::of(seed).public()), "each once");
+    assert!(Roster::signers(&format!("{text}\n"), &signed(&text, &[1])).is_empty());
+    assert_eq!(Roster::read(&text, "test").unwrap(), roster(4));
+    assert_eq!(Roster::read(&text, "other").unwrap_err(), InvalidRoster::OtherGateway("test".into()));
+    assert_eq!(Roster::read(&format!("{text}\n"), "test").unwrap_err(), InvalidRoster::Form);
 }

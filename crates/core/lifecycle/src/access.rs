@@ -173,7 +173,15 @@ pub enum Evidence {
     /// Signed in as this person, from there, then.
     SignIn { sign_in: safeconduct_model::SignInId, method: String, source: String, signed_in_at: Timestamp },
     /// A statement, signed by a key of this person: texts as they came, that anybody can check. Sent by that sign-in from there.
-    Signed { statement: String, signature: String, sign_in: safeconduct_model::SignInId, source: String },
+    Signed {
+        statement: String,
+        signature: String,
+        /// Digest of the text of the roster that lists the key, where one is in force.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        roster: Option<safeconduct_model::Digest>,
+        sign_in: safeconduct_model::SignInId,
+        source: String,
+    },
 }
 
 /// What happens to an access request.

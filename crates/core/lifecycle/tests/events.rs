@@ -232,6 +232,31 @@ fn every_event_reads_back_as_it_was() {
 }
 
 #[test]
+fn an_approval_names_the_roster_it_was_signed_under_or_none() {
+    let signed = |roster| Approval {
+        approver: name("bob"),
+        groups: std::collections::BTreeSet::new(),
+        at: at(0),
+        digest: Digest::of_bytes(b"e"),
+        comment: None,
+        evidence: safeconduct_lifecycle::Evidence::Signed {
+            statement: "{}".into(),
+            signature: "s".into(),
+            roster,
+            sign_in: SignInId::from_bits(3),
+            source: "::1".into(),
+        },
+    };
+    let stream = StreamId::Access(AccessRequestId::from_bits(1));
+    for roster in [None, Some(Digest::of_bytes(b"r"))] {
+        let event = Event::from(AccessEvent::Approved { approval: signed(roster) });
+        let body = event.to_body().unwrap();
+        assert_eq!(body.contains("roster"), roster.is_some(), "{body}");
+        assert_eq!(Event::from_body(&stream, &body).unwrap(), event);
+    }
+}
+
+#[test]
 fn every_kind_of_event_has_a_name_of_its_own() {
     let all = every_event();
     let kinds: BTreeSet<&str> = all.iter().map(|(_, event)| event.kind()).collect();

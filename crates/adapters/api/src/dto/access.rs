@@ -257,6 +257,9 @@ pub struct Approval {
     /// The key of that signature, as `ssh-keygen -l` prints it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// `sha256:…` of the roster that lists this key as theirs, if one was in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roster: Option<String>,
 }
 
 /// How an exact action ended. Never a guess.

@@ -164,6 +164,13 @@ fn key_of(evidence: &lifecycle::Evidence) -> Option<String> {
     safeconduct_evidence::Signature::from_armor(&signed.signature).ok().map(|signature| signature.key().fingerprint())
 }
 
+fn roster_of(evidence: &lifecycle::Evidence) -> Option<String> {
+    match evidence {
+        lifecycle::Evidence::Signed { roster, .. } => roster.map(|digest| digest.to_string()),
+        lifecycle::Evidence::SignIn { .. } => None,
+    }
+}
+
 impl From<&lifecycle::Approval> for Approval {
     fn from(approval: &lifecycle::Approval) -> Self {
         Self {
@@ -174,6 +181,7 @@ impl From<&lifecycle::Approval> for Approval {
             comment: approval.comment.as_ref().map(ToString::to_string),
             signed: signed_of(&approval.evidence),
             key: key_of(&approval.evidence),
+            roster: roster_of(&approval.evidence),
         }
     }
 }

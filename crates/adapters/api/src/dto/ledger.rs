@@ -83,6 +83,20 @@ pub struct LedgerProof {
     pub body: Option<String>,
 }
 
+/// A roster that was in force when an access request was decided on, as the holders of root keys signed it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SignedRoster {
+    /// The entry that put it into force.
+    pub index: u64,
+    pub epoch: u64,
+    /// `sha256:…` of its text.
+    pub digest: String,
+    /// Canonical JSON: docs/specs/evidence.md.
+    pub text: String,
+    /// SSHSIG, one armored signature after another.
+    pub signatures: String,
+}
+
 /// The key that signs the log's checkpoints.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LedgerKey {
@@ -151,6 +165,13 @@ impl From<&safeconduct_app::Proof> for LedgerProof {
             None => (None, None),
         };
         Self { index: proof.index, proof: proof_text(proof), key, body }
+    }
+}
+
+impl From<safeconduct_app::RosterInForce> for SignedRoster {
+    fn from(roster: safeconduct_app::RosterInForce) -> Self {
+        let safeconduct_app::RosterInForce { index, epoch, digest, text, signatures } = roster;
+        Self { index, epoch, digest: digest.to_string(), text, signatures }
     }
 }
 

@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use safeconduct_model::AccessRequestId;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -111,6 +112,16 @@ pub(crate) async fn tile(State(state): State<ApiState>, Path(path): Path<String>
 #[utoipa::path(get, path = "/api/v1/ledger/key", tag = "ledger", security(()), responses((status = 200, body = dto::LedgerKey)))]
 pub(crate) async fn key(State(state): State<ApiState>) -> Json<dto::LedgerKey> {
     Json(dto::LedgerKey { key: state.app.ledger_key() })
+}
+
+/// The rosters that say whose keys signed an access request's approvals, in the order in which they came into force; none if no approval names one.
+#[utoipa::path(get, path = "/api/v1/access-requests/{id}/rosters", tag = "ledger", params(("id" = String, Path,)), responses((status = 200, body = Vec<dto::SignedRoster>), (status = 403, body = dto::Problem, content_type = "application/problem+json"), (status = 404, body = dto::Problem, content_type = "application/problem+json")))]
+pub(crate) async fn rosters(
+    State(state): State<ApiState>,
+    Signed(caller): Signed,
+    Part(id): Part<AccessRequestId>,
+) -> Result<Json<Vec<dto::SignedRoster>>, Failure> {
+    Ok(Json(state.app.rosters_of(&caller, &id).await?.into_iter().map(Into::into).collect()))
 }
 
 /// A proof of one entry, to be carried away.

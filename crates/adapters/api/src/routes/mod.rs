@@ -101,6 +101,7 @@ fn quick_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(ledger::entries))
         .routes(routes!(ledger::search))
         .routes(routes!(ledger::proof))
+        .routes(routes!(ledger::rosters))
         .routes(routes!(ledger::checkpoint))
         .routes(routes!(ledger::tile))
         .routes(routes!(ledger::key))

@@ -50,6 +50,12 @@ pub struct LedgerVerify {
     /// Verify this receipt instead; see `receipt`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dir", "checkpoint"])]
     pub receipt: Option<PathBuf>,
+    /// Root keys, one line of a `.pub` file each: in the receipt, signatures count only by keys of a roster that enough of them signed
+    #[arg(long, value_name = "FILE", requires = "receipt")]
+    pub roots: Option<PathBuf>,
+    /// How many root keys must sign; more than half if it is not said
+    #[arg(long, value_name = "N", requires = "roots")]
+    pub needed: Option<usize>,
     /// The ledger's public key, if not the pinned one
     #[arg(long, value_name = "KEY")]
     pub vkey: Option<String>,

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use safeconduct_app::{App, SignedRoster};
-use safeconduct_evidence::{PublicKey, Roots};
+use safeconduct_evidence::Roots;
 
 use super::{config::Config, keys::remember};
 use crate::failure::{Exit, Failure};
@@ -25,28 +25,11 @@ pub struct RosterFiles {
 pub fn read(config: &Config) -> Result<Option<SignedRoster>, Failure> {
     let Some(files) = &config.roster else { return Ok(None) };
     let text = |path: &Path| std::fs::read_to_string(path).map_err(|error| unusable(format!("`{}`: {error}", path.display())));
-    let mut keys: Vec<PublicKey> = Vec::new();
-    for line in text(&files.roots)?.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let key = line
-            .parse()
-            .map_err(|invalid: safeconduct_evidence::InvalidKey| unusable(format!("`{}`: {invalid}", files.roots.display())))?;
-        if keys.contains(&key) {
-            return Err(unusable(format!("`{}`: a key is in it twice", files.roots.display())));
-        }
-        keys.push(key);
-    }
-    let needed = files.needed.unwrap_or(keys.len() / 2 + 1);
-    if keys.is_empty() || !(1..=keys.len()).contains(&needed) {
-        return Err(unusable(format!("{needed} of {} root keys can't sign", keys.len())));
-    }
+    let roots =
+        Roots::read(&text(&files.roots)?, files.needed).map_err(|invalid| unusable(format!("`{}`: {invalid}", files.roots.display())))?;
     let mut signatures = files.roster.clone().into_os_string();
     signatures.push(".sig");
-    Ok(Some(SignedRoster {
-        roots: Roots { keys, needed },
-        text: text(&files.roster)?,
-        signatures: text(Path::new(&signatures))?,
-        highest_epoch: pinned(config)?,
-    }))
+    Ok(Some(SignedRoster { roots, text: text(&files.roster)?, signatures: text(Path::new(&signatures))?, highest_epoch: pinned(config)? }))
 }
 
 /// Remembers the epoch outside of the store: a roster with a lower one never counts again.

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use safeconduct_api::dto;
+use safeconduct_evidence::Roots;
 use safeconduct_ledger::{
     Checkpoint, EntryProof, Report, SignedCheckpoint, StoredBody, VerifierKey, consistency_proof, explain, tile, verify_log,
 };
@@ -54,7 +55,8 @@ async fn verify(context: &Context, args: cli::LedgerVerify) -> Result<(), Failur
     let key = key(context, args.vkey.as_deref())?;
     if let Some(file) = &args.receipt {
         let bytes = std::fs::read(file).map_err(|error| Failure::local(&format!("reading {}", file.display()), &error))?;
-        let proved = Receipt::parse(&bytes).and_then(|receipt| receipt.verify(&[key])).map_err(Failure::ledger)?;
+        let roots = args.roots.as_deref().map(|roots| root_keys(roots, args.needed)).transpose()?;
+        let proved = Receipt::parse(&bytes).and_then(|receipt| receipt.verify(&[key], roots.as_ref())).map_err(Failure::ledger)?;
         if context.output.json {
             return context.output.json(&serde_json::json!({ "verified": true, "receipt": proved }));
         }
@@ -90,6 +92,12 @@ async fn verify(context: &Context, args: cli::LedgerVerify) -> Result<(), Failur
         report
     };
     show(context, &report)
+}
+
+fn root_keys(file: &Path, needed: Option<usize>) -> Result<Roots, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::local(&format!("reading {}", file.display()), &error))?;
+    Roots::read(&text, needed)
+        .map_err(|invalid| Failure::usage(format!("`{}` names no root keys", file.display())).why(invalid.to_string()))
 }
 
 fn show(context: &Context, report: &Report) -> Result<(), Failure> {

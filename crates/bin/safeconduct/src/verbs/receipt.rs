@@ -1,8 +1,10 @@
-//! `receipt`: one access request with the proof of each of its steps, verified here before it is handed on.
+//! `receipt`: one access request with the proof of each of its steps, and of whose keys signed, verified here before it is handed on.
+
+use std::collections::BTreeMap;
 
 use safeconduct_api::dto;
 use safeconduct_evidence::PublicKey;
-use safeconduct_verify::{Receipt, ReceiptEntry};
+use safeconduct_verify::{Receipt, ReceiptEntry, ReceiptRoster};
 
 use super::{Context, access_request_id, ledger::key};
 use crate::{cli, client::Client, failure::Failure};
@@ -11,16 +13,24 @@ pub async fn receipt(context: &Context, args: cli::Receipt) -> Result<(), Failur
     let client = context.client()?;
     let id = access_request_id(&args.id)?;
     let request: dto::AccessRequest = client.get(&format!("/access-requests/{id}"), &[]).await?;
-    let mut entries = Vec::new();
-    for approval in request.approvals.iter().filter(|approval| approval.signed.is_some()) {
-        entries.extend(enrolment(&client, approval).await?);
+    let (mut entries, mut rosters) = (Vec::new(), BTreeMap::new());
+    for approval in request.approvals.iter().filter(|approval| approval.signed.is_some() && approval.roster.is_none()) {
+        entries.extend(enrolment(&client, approval, &request).await?);
+    }
+    if request.approvals.iter().any(|approval| approval.roster.is_some()) {
+        let in_force: Vec<dto::SignedRoster> = client.get(&format!("/access-requests/{id}/rosters"), &[]).await?;
+        for roster in in_force {
+            entries.push(entry(&client, roster.index).await?);
+            rosters.insert(roster.digest, ReceiptRoster { text: roster.text, signatures: roster.signatures });
+        }
     }
     for line in &request.history {
         entries.push(entry(&client, line.index).await?);
     }
-    let receipt = Receipt { v: 1, access_request: id.clone(), entries };
-    // What would not hold is found out now, and not by whoever gets it.
-    let proved = receipt.verify(&[key(context, None)?]).map_err(Failure::ledger)?;
+    let v = if rosters.is_empty() { 1 } else { 2 };
+    let receipt = Receipt { v, access_request: id.clone(), entries, rosters: rosters.into_values().collect() };
+    // What would not hold is found out now, and not by whoever gets it. Root keys are theirs to give.
+    let proved = receipt.verify(&[key(context, None)?], None).map_err(Failure::ledger)?;
     let text = serde_json::to_string(&receipt).map_err(|error| Failure::nonsense(error.to_string()))?;
     if let Some(out) = &args.out {
         std::fs::write(out, format!("{text}\n")).map_err(|error| Failure::local(&format!("writing {}", out.display()), &error))?;
@@ -44,13 +54,14 @@ async fn entry(client: &Client, index: u64) -> Result<ReceiptEntry, Failure> {
     Ok(ReceiptEntry { index, proof: proof.proof, key, body })
 }
 
-/// The entry that enrolled the key of this approval, also if the key was removed since. Only who audits may search for it.
-async fn enrolment(client: &Client, approval: &dto::Approval) -> Result<Option<ReceiptEntry>, Failure> {
+/// The entry that enrolled the key of this approval before the asking, also if the key was removed or enrolled again since. Only who audits
+/// may search for it.
+async fn enrolment(client: &Client, approval: &dto::Approval, request: &dto::AccessRequest) -> Result<Option<ReceiptEntry>, Failure> {
     let this = |event: &serde_json::Value| {
         let key = event.get("key").and_then(serde_json::Value::as_str).and_then(|line| line.parse::<PublicKey>().ok());
         key.is_some_and(|key| Some(key.fingerprint()) == approval.key)
     };
-    let mut before = None;
+    let mut before = request.history.first().map(|asking| asking.index);
     loop {
         let mut query = vec![("kind", "key_enrolled".to_owned()), ("person", approval.approver.clone()), ("limit", "100".to_owned())];
         query.extend(before.map(|before: u64| ("before", before.to_string())));
