@@ -209,10 +209,10 @@ async fn what_waits_is_shown_with_the_rows_it_may_touch_whether_or_not_they_are_
         let page = gateway.run("bob", &["show", &id]).await.ok().out;
         page.lines().find(|line| line.starts_with("rows ")).map(ToOwned::to_owned).unwrap_or(page)
     };
-    assert_eq!(rows().await, "rows         estimated: unknown: the server is gone (orders)");
+    assert_eq!(rows().await, "rows           estimated: unknown: the server is gone (orders)");
     server.0.store(true, SeqCst);
     gateway.clock.advance(std::time::Duration::from_secs(10));
-    assert_eq!(rows().await, "rows         estimated: at most about 40,000 rows of public.orders (the server's statistics)");
+    assert_eq!(rows().await, "rows           estimated: at most about 40,000 rows of public.orders (the server's statistics)");
     gateway.run("bob", &["deny", &id, "--comment", "not today"]).await.ok();
     assert!(!gateway.run("bob", &["show", &id]).await.ok().out.contains("estimated"));
 }
