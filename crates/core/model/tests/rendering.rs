@@ -165,12 +165,14 @@ fn f54_the_lines_are_those_of_the_vectors() {
     for (name, envelope) in cases() {
         let lines: Vec<[String; 2]> = envelope.rendering().into_iter().map(|line| [line.label, line.value]).collect();
         let vector = json!({ "envelope": envelope, "digest": envelope.digest().unwrap(), "lines": lines });
-        let (file, text) = (folder.join(format!("{name}.json")), format!("{vector:#}\n"));
+        let file = folder.join(format!("{name}.json"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::create_dir_all(&folder).unwrap();
-            fs::write(&file, &text).unwrap();
+            fs::write(&file, format!("{vector:#}\n")).unwrap();
         }
-        assert_eq!(fs::read_to_string(&file).unwrap_or_default(), text, "{name}");
+        // Members have no order: how they are written depends on what else is built.
+        let there: Value = fs::read(&file).map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).unwrap());
+        assert_eq!(there, vector, "{name}");
         names.push(format!("{name}.json"));
     }
     let there = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
