@@ -61,6 +61,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
         let text = argument.to_str().unwrap_or_default();
         if options && text == "receipt" && targets.is_empty() {
             let file = arguments.next().ok_or("which receipt? name its file")?;
+            if file == "--help" || file == "-h" {
+                return Ok(Request::Help);
+            }
             targets.push(Target::Receipt(file.into()));
             continue;
         }
@@ -146,6 +149,7 @@ mod tests {
         check("--proof p --vkey k", Ok(r#"Proof("p") ["k"] [] [] false"#));
         check("--vkey k -- --dir", Ok(r#"Directory("--dir") ["k"] [] [] false"#));
         check("--help", Ok("Help"));
+        check("receipt --help", Ok("Help"));
         check("-V", Ok("Version"));
     }
 

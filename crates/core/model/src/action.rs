@@ -197,11 +197,11 @@ impl Action {
                 texts.into_iter().try_for_each(text::check_value)
             }
             Self::Administration(Change::CreatePerson { display_name, .. } | Change::CreateWorkload { display_name, .. }) => {
-                crate::Words::new(display_name)?.check_lookalikes()
+                crate::Words::to_be_shown(display_name).map(drop)
             }
             Self::Administration(Change::EnrolKey { key, .. } | Change::RemoveKey { key, .. }) => text::check_value(key),
             Self::Administration(Change::UnlinkIdentity { issuer, subject, .. }) => {
-                [issuer, subject].into_iter().try_for_each(|text| crate::Words::new(text)?.check_lookalikes())
+                [issuer, subject].into_iter().try_for_each(|text| crate::Words::to_be_shown(text).map(drop))
             }
             Self::Administration(_) => Ok(()),
         }

@@ -31,6 +31,16 @@ impl Words {
         Ok(Self(text.to_owned()))
     }
 
+    /// Like [`Words::new`], for words that are about to be shown and signed for: no letter passes for another.
+    ///
+    /// # Errors
+    /// [`UnfitText`] as for [`Words::new`], and for the first such letter.
+    pub fn to_be_shown(text: &str) -> Result<Self, UnfitText> {
+        let words = Self::new(text)?;
+        words.check_lookalikes()?;
+        Ok(words)
+    }
+
     /// Checks that no letter passes for another. Asked of words that are about to be signed for; older ones are read as they are.
     ///
     /// # Errors

@@ -39,9 +39,9 @@ pub(crate) fn parse(file: &str, name: ResourceName, text: &str, zones: &TimeZone
 }
 
 fn resource(reader: &mut Reader<'_, '_>, name: ResourceName, zones: &TimeZoneDatabase, problems: &mut Vec<Problem>) -> Option<Resource> {
-    let description = reader
-        .required("description", "\"what it is, for whoever asks for access\"", problems)
-        .and_then(|(text, at)| Words::new(text).map_err(|error| problems.push(reader.problem(at, format!("`description`: {error}")))).ok());
+    let description = reader.required("description", "\"what it is, for whoever asks for access\"", problems).and_then(|(text, at)| {
+        Words::to_be_shown(text).map_err(|error| problems.push(reader.problem(at, format!("`description`: {error}")))).ok()
+    });
     let owner = reader.parsed::<GroupName>("owner", problems);
     let sensitivity = match reader.string("sensitivity", problems) {
         None => Some(Sensitivity::default()),
@@ -149,9 +149,12 @@ fn hold_of(reader: &mut Reader<'_, '_>, key: &'static str, default_seconds: u64,
 /// A name as PostgreSQL stores it: what the gateway quotes must be what was meant.
 fn identifier(reader: &Reader<'_, '_>, key: &str, (text, at): (&str, usize), problems: &mut Vec<Problem>) -> Option<String> {
     let fits =
-        (1..=63).contains(&text.len()) && safeconduct_model::text::check_statement(text).is_ok() && !text.contains(['\n', '\r', '\t', '/']);
+        (1..=63).contains(&text.len()) && safeconduct_model::text::check_value(text).is_ok() && !text.contains(['\n', '\r', '\t', '/']);
     if !fits {
-        problems.push(reader.problem(at, format!("`{key}`: not a PostgreSQL name of 1 to 63 bytes without `/` or control characters")));
+        problems.push(reader.problem(
+            at,
+            format!("`{key}`: not a PostgreSQL name of 1 to 63 bytes without `/`, control characters and letters that pass for others"),
+        ));
     }
     fits.then(|| text.to_owned())
 }

@@ -92,6 +92,10 @@ fn mistakes_in_policies_have_a_place_and_a_hint() {
         "@id(\"a\") permit (principal, action in Action::\"access\", resource) when { \"a\u{202e}b\" == context.asked.reason };",
         "policies/p.cedar:1:",
     );
+    check(
+        "@id(\"a\") permit (principal, action in Action::\"access\", resource) when { \"\u{43e}rders\" == context.asked.reason };",
+        "policies/p.cedar:1:",
+    );
 }
 
 #[test]
@@ -134,6 +138,7 @@ fn resource_files_know_their_keys_and_never_hold_a_secret() {
         ("kind =", "owner = \"The DBAs\"\nkind =", "is not a group name"),
         ("kind =", "labels = { env = \"a b\" }\nkind =", "a label's key and value"),
         ("description = \"a database\"", "description = \"a\\u202eb\"", "`description`: text contains"),
+        ("description = \"a database\"", "description = \"\\u043erders\"", "`description`: text contains U+043E, which looks like another"),
         ("description = \"a database\"\n", "", "`description` is missing"),
         ("\"localhost\"", "\"localhost/x\"", "host name or address"),
         ("database =", "port = 0\ndatabase =", "`postgres.port` must be a number from 1 to 65535"),

@@ -78,9 +78,7 @@ where
 
 /// Reads a line of words, naming the field if it is unfit.
 pub(crate) fn words(field: &'static str, text: &str) -> Result<safeconduct_model::Words, Unfit> {
-    let words = safeconduct_model::Words::new(text).map_err(|cause| Unfit::new(field, cause))?;
-    words.check_lookalikes().map_err(|cause| Unfit::new(field, cause))?;
-    Ok(words)
+    safeconduct_model::Words::to_be_shown(text).map_err(|cause| Unfit::new(field, cause))
 }
 
 /// Reads what SCIM might say of a person, under a name that policy knows.
